@@ -1,0 +1,69 @@
+#include "devices/emulator/board.h"
+
+namespace nas::devices::emulator {
+
+std::span<const Board> boards() {
+  constexpr std::uint32_t kKiB = 1024, kMiB = 1024 * kKiB;
+  static const std::vector<Board> all = {
+      {"mps2-an385",
+       "cortex-m3",
+       {"-mcpu=cortex-m3", "-mfloat-abi=soft"},
+       {0x00000000, 4 * kMiB},
+       {0x20000000, 4 * kMiB},
+       false,
+       false,
+       false},
+      {"mps2-an386",
+       "cortex-m4",
+       {"-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"},
+       {0x00000000, 4 * kMiB},
+       {0x20000000, 4 * kMiB},
+       true,
+       true,
+       false},
+      {"mps2-an500",
+       "cortex-m7",
+       {"-mcpu=cortex-m7", "-mfloat-abi=hard", "-mfpu=fpv5-d16"},
+       {0x00000000, 4 * kMiB},
+       {0x20000000, 4 * kMiB},
+       true,
+       true,
+       false},
+      {"mps2-an505",
+       "cortex-m33",
+       {"-mcpu=cortex-m33", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"},
+       {0x10000000, 4 * kMiB},
+       {0x38000000, 2 * kMiB},
+       true,
+       true,
+       false},
+      {"mps3-an547",
+       "cortex-m55",
+       {"-mcpu=cortex-m55", "-mfloat-abi=hard"},
+       {0x00000000, 512 * kKiB},
+       {0x20000000, 512 * kKiB},
+       true,
+       true,
+       false},
+      {"netduinoplus2",
+       "cortex-m4",
+       {"-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"},
+       {0x08000000, 1 * kMiB},
+       {0x20000000, 192 * kKiB},
+       true,
+       true,
+       true},
+  };
+  return all;
+}
+
+Result<Board> find_board(const std::string& name) {
+  std::string known;
+  for (const Board& board : boards()) {
+    if (board.name == name) return board;
+    known += (known.empty() ? "" : ", ") + board.name;
+  }
+  return usage_error("board must be one of " + known + ", found " + name);
+}
+
+}  // namespace nas::devices::emulator

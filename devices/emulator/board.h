@@ -1,0 +1,31 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "space/base/result.h"
+
+namespace nas::devices::emulator {
+
+struct MemoryRange {
+  std::uint32_t origin = 0;
+  std::uint32_t length = 0;  // bytes
+};
+
+// A machine the emulator knows: what QEMU calls it, how to compile for its core, and where its memory lies.
+struct Board {
+  std::string name;                    // QEMU's machine name
+  std::string core;                    // "cortex-m4"
+  std::vector<std::string> cpu_flags;  // for arm-none-eabi-gcc
+  MemoryRange flash;
+  MemoryRange ram;
+  bool dsp = false;          // has SMLAD and its family
+  bool float_unit = false;   // has single precision in hardware
+  bool real_memory = false;  // the memory sizes are those of a real part, not of an FPGA image
+};
+
+std::span<const Board> boards();
+Result<Board> find_board(const std::string& name);
+
+}  // namespace nas::devices::emulator
