@@ -33,7 +33,8 @@ struct Column {
 void print_records(const Context& context, const std::vector<Column>& columns,
                    const std::vector<nlohmann::ordered_json>& records);
 // One record: "key  value" lines, or one JSON object.
-void print_record(const Context& context, const std::vector<Column>& columns, const nlohmann::ordered_json& record);
+void print_record(const Context& context, const std::vector<Column>& columns,
+                  const nlohmann::ordered_json& record);
 
 // The explicit list of commands, one function a group, each in <group>_commands.cpp.
 void add_space_commands(CLI::App& app, Context& context);

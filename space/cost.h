@@ -13,8 +13,8 @@ struct Precision {
   std::uint8_t activation_bits = 32;
 };
 
-// Convolutions, squeeze-excite, linear and attention products count c_in*c_out*k*k*h*w/groups each; batch norm,
-// activations, pooling, adds and biases count none (once-for-all's convention).
+// Convolutions, squeeze-excite, linear and attention products count c_in*c_out*k*k*h*w/groups each; batch
+// norm, activations, pooling, adds and biases count none (once-for-all's convention).
 Macs macs(const Layer& layer);
 Macs macs(const Network& network);
 
@@ -23,8 +23,8 @@ Params params(const Layer& layer);
 Params params(const Network& network);
 
 // Stored weights when deployed: batch norm folded into the convolution before it (one bias per channel),
-// weights at their bits (rows padded to whole bytes per output channel), biases and scales of quantised layers
-// 32 bit (one bias and one scale per output channel), float layers 32 bit throughout.
+// weights at their bits (rows padded to whole bytes per output channel), biases and scales of quantised
+// layers 32 bit (one bias and one scale per output channel), float layers 32 bit throughout.
 Bytes weight_bytes(const Layer& layer, Precision precision);
 Bytes weight_bytes(const Network& network, Precision precision);
 

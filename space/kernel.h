@@ -14,14 +14,14 @@ struct FusionRules {
   bool add = false;        // a residual add into the convolution that produces its later operand
 };
 
-// What a device executes as one unit: an anchor layer plus what is fused into it. `signature` is the table key:
-// equal signatures, equal work.
+// What a device executes as one unit: an anchor layer plus what is fused into it. `signature` is the table
+// key: equal signatures, equal work.
 struct Kernel {
-  Layer anchor;                                // the layer that gives the kernel its name and shapes
-  Activation activation = Activation::none;    // fused after it
-  bool batch_norm = false;                     // folded
-  bool add = false;                            // a residual is added before the activation
-  std::vector<std::int32_t> layers;            // indices in the network, anchor first
+  Layer anchor;                              // the layer that gives the kernel its name and shapes
+  Activation activation = Activation::none;  // fused after it
+  bool batch_norm = false;                   // folded
+  bool add = false;                          // a residual is added before the activation
+  std::vector<std::int32_t> layers;          // indices in the network, anchor first
 };
 
 // "conv k3 s2 p1 g1 3x96x96->16x48x48 relu6 w8a8"; every number that changes the work is in it.

@@ -49,9 +49,12 @@ bool shape_agrees(const Layer& l) {
     case LayerKind::zero:
       return true;
     case LayerKind::positional:
-      return l.out.channels == l.in.channels && (l.out.height == l.in.height || l.out.height == l.in.height + 1);
+      return l.out.channels == l.in.channels &&
+             (l.out.height == l.in.height || l.out.height == l.in.height + 1);
     case LayerKind::concat:
-      return l.out.elements() >= l.in.elements();
+      return l.out.elements() == l.in.elements() + l.side.elements();
+    case LayerKind::embedding:
+      return l.in.channels == 1 && l.hidden > 0 && l.out.height == l.in.height && l.out.width == l.in.width;
     case LayerKind::attention:
       return l.heads > 0 && l.hidden > 0 && l.hidden % l.heads == 0 && l.out == l.in;
     case LayerKind::squeeze_excite:
@@ -71,10 +74,10 @@ Result<void> check_inputs(const Network& network, std::size_t index) {
       return Error{at_layer(index, l) + ": input " + std::to_string(i) + " must be an earlier layer, found " +
                    std::to_string(from)};
     const Shape& produced = network.layers[static_cast<std::size_t>(from)].out;
-    const bool must_match = i == 0 || l.kind == LayerKind::add;
-    if (must_match && !(produced == l.in))
-      return Error{at_layer(index, l) + ": expects an input of " + text(l.in) + ", layer " + std::to_string(from) +
-                   " gives " + text(produced)};
+    const Shape& expected = i == 0 ? l.in : l.side;
+    if (!(produced == expected) || (l.kind == LayerKind::add && !(produced == l.in)))
+      return Error{at_layer(index, l) + ": expects an input of " + text(expected) + ", layer " +
+                   std::to_string(from) + " gives " + text(produced)};
   }
   return {};
 }
@@ -95,6 +98,7 @@ bool has_weights(const Layer& layer) {
     case LayerKind::patch_embed:
     case LayerKind::positional:
     case LayerKind::layer_norm:
+    case LayerKind::embedding:
     case LayerKind::attention:
       return true;
     default:
@@ -103,9 +107,10 @@ bool has_weights(const Layer& layer) {
 }
 
 std::string_view to_string(LayerKind kind) {
-  constexpr std::string_view kNames[] = {
-      "input",       "conv",   "batch_norm", "activation", "squeeze_excite", "max_pool",   "avg_pool",   "global_pool",
-      "linear",      "add",    "concat",     "zero",       "patch_embed",    "positional", "layer_norm", "attention"};
+  constexpr std::string_view kNames[] = {"input",          "conv",       "batch_norm", "activation",
+                                         "squeeze_excite", "max_pool",   "avg_pool",   "global_pool",
+                                         "linear",         "add",        "concat",     "zero",
+                                         "patch_embed",    "positional", "layer_norm", "attention"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -117,10 +122,11 @@ std::string_view to_string(Activation activation) {
 
 std::string_view to_string(Role role) {
   constexpr std::string_view kNames[] = {
-      "input",    "stem",       "stem_extra", "expand", "depthwise", "squeeze_excite", "project",    "shortcut",
-      "join",     "downsample", "conv1",      "conv2",  "conv3",     "mix",            "head",       "pool",
-      "classifier", "edge",     "reduce",     "embed",  "position",  "norm1",          "attention",  "cross_attention",
-      "norm2",    "mlp_up",     "mlp_down",   "norm3",  "concat"};
+      "input",   "stem",     "stem_extra", "expand",     "depthwise",  "squeeze_excite",
+      "project", "shortcut", "join",       "downsample", "conv1",      "conv2",
+      "conv3",   "mix",      "head",       "pool",       "classifier", "edge",
+      "reduce",  "embed",    "position",   "norm1",      "attention",  "cross_attention",
+      "norm2",   "mlp_up",   "mlp_down",   "norm3",      "concat"};
   return kNames[static_cast<std::size_t>(role)];
 }
 
@@ -150,9 +156,9 @@ Result<void> validate(const Network& network) {
       return Error{at_layer(i, l) + ": empty or absurdly large shape " + text(l.in) + " -> " + text(l.out)};
     NAS_CHECK(check_inputs(network, i));
     if (i > 0 && !shape_agrees(l))
-      return Error{at_layer(i, l) + ": shapes " + text(l.in) + " -> " + text(l.out) + " do not follow from kernel " +
-                   std::to_string(l.kernel) + ", stride " + std::to_string(l.stride) + ", padding " +
-                   std::to_string(l.padding)};
+      return Error{at_layer(i, l) + ": shapes " + text(l.in) + " -> " + text(l.out) +
+                   " do not follow from kernel " + std::to_string(l.kernel) + ", stride " +
+                   std::to_string(l.stride) + ", padding " + std::to_string(l.padding)};
     if (l.kind == LayerKind::conv && (l.in.channels % l.groups != 0 || l.out.channels % l.groups != 0))
       return Error{at_layer(i, l) + ": " + std::to_string(l.groups) + " groups do not divide " +
                    std::to_string(l.in.channels) + " -> " + std::to_string(l.out.channels) + " channels"};

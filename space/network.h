@@ -15,18 +15,20 @@ enum class LayerKind : std::uint8_t {
   conv,            // dense, grouped or depthwise (groups == in.channels) convolution, square kernel
   batch_norm,      // per channel, folded into the convolution before it at deployment
   activation,      // elementwise, see Layer::activation
-  squeeze_excite,  // global pool -> 1x1 (bias) -> relu -> 1x1 (bias) -> gate -> multiply; hidden = reduced width
+  squeeze_excite,  // global pool -> 1x1 (bias) -> relu -> 1x1 (bias) -> gate -> multiply; hidden = reduced
+                   // width
   max_pool,
-  avg_pool,        // kernel == stride and ceil-mode output for the ResNet-D shortcut
-  global_pool,     // average over H x W (or over tokens)
-  linear,          // over channels, applied to every position; a classifier has H = W = 1
-  add,             // elementwise sum of two inputs of equal shape
-  concat,          // along H (tokens) for transformers, else along channels
-  zero,            // the "none" operation: a tensor of zeros, costs nothing
-  patch_embed,     // convolution with kernel == stride that turns an image into tokens [D, T, 1]
-  positional,      // adds the class token (when out has one token more) and a learned position table
+  avg_pool,     // kernel == stride and ceil-mode output for the ResNet-D shortcut
+  global_pool,  // average over H x W (or over tokens)
+  linear,       // over channels, applied to every position; a classifier has H = W = 1
+  add,          // elementwise sum of two inputs of equal shape
+  concat,       // along H (tokens) for transformers, else along channels
+  zero,         // the "none" operation: a tensor of zeros, costs nothing
+  patch_embed,  // convolution with kernel == stride that turns an image into tokens [D, T, 1]
+  positional,   // adds the class token (when out has one token more) and a learned position table
   layer_norm,
-  attention,       // multi-head; hidden = width of q (= k = v), heads; inputs[1] >= 0: keys and values from there
+  embedding,  // token table: ids [1, T, 1] -> [D, T, 1]; hidden = rows of the table
+  attention,  // multi-head; hidden = width of q (= k = v), heads; inputs[1] >= 0: keys and values from there
 };
 
 enum class Activation : std::uint8_t { none, relu, relu6, hard_swish, swish, hard_sigmoid, sigmoid, gelu };
@@ -41,9 +43,35 @@ struct Shape {
 
 // The part a layer plays in its block; together with stage and block it names the layer's weights.
 enum class Role : std::uint8_t {
-  input, stem, stem_extra, expand, depthwise, squeeze_excite, project, shortcut, join, downsample,
-  conv1, conv2, conv3, mix, head, pool, classifier, edge, reduce,
-  embed, position, norm1, attention, cross_attention, norm2, mlp_up, mlp_down, norm3, concat,
+  input,
+  stem,
+  stem_extra,
+  expand,
+  depthwise,
+  squeeze_excite,
+  project,
+  shortcut,
+  join,
+  downsample,
+  conv1,
+  conv2,
+  conv3,
+  mix,
+  head,
+  pool,
+  classifier,
+  edge,
+  reduce,
+  embed,
+  position,
+  norm1,
+  attention,
+  cross_attention,
+  norm2,
+  mlp_up,
+  mlp_down,
+  norm3,
+  concat,
 };
 
 // Where a layer stands in its search space. Layers with weights of one space share weights exactly when
@@ -60,12 +88,13 @@ struct Site {
 struct Layer {
   LayerKind kind = LayerKind::input;
   Activation activation = Activation::none;  // of an activation layer; of a squeeze_excite: its gate
-  std::uint8_t weight_bits = 0;              // 0: not chosen by the genotype, the deployment's precision holds
-  std::uint8_t activation_bits = 0;          // of the layer's output, likewise
+  std::uint8_t weight_bits = 0;      // 0: not chosen by the genotype, the deployment's precision holds
+  std::uint8_t activation_bits = 0;  // of the layer's output, likewise
   bool bias = false;
   Site site;
   std::array<std::int32_t, 2> inputs{-1, -1};  // indices of producing layers, always smaller than one's own
   Shape in;                                    // of inputs[0]
+  Shape side;                                  // of inputs[1], empty (0 channels) without one
   Shape out;
   std::int32_t kernel = 1;
   std::int32_t stride = 1;

@@ -24,12 +24,20 @@ struct Choice {
 // One categorical choice. A gene with a parent is active only while the parent is active and the parent's
 // choice index lies in [parent_low, parent_high]; so genes form a forest, parents before children.
 struct Gene {
-  std::string name;    // "stage2.block1.kernel"
-  std::string family;  // short key in the text form: r d k e w s a se b (weight bits) ab op …
+  std::string name;             // "stage2.block1.kernel"
+  std::string family;           // short key in the text form: r d k e w s a se b (weight bits) ab op …
   std::vector<Choice> choices;  // 1 to 256, ascending where they are numbers
   int parent = -1;
   std::uint8_t parent_low = 0;
   std::uint8_t parent_high = 255;
+};
+
+// What training and weight sharing need to know of a space besides its genes.
+struct SpaceTraits {
+  bool kernel_transform = true;  // smaller depthwise kernels by learned 7->5->3 matrices, else centre crop
+  double bn_eps = 1e-5;
+  double bn_momentum = 0.1;
+  double dropout = 0;  // before the classifier
 };
 
 // Genes plus lowering. A cheap value (shared, immutable inside), safe to use from any thread.
@@ -40,11 +48,13 @@ class SearchSpace {
   using Lower = std::function<void(const Genotype&, Network& network)>;
 
   // Fails on no genes, an empty or duplicate choice, more than 256 choices, or a parent out of order.
-  static Result<SearchSpace> make(std::string name, std::string json, std::vector<Gene> genes, Lower lower);
+  static Result<SearchSpace> make(std::string name, std::string json, std::vector<Gene> genes, Lower lower,
+                                  SpaceTraits traits = {});
 
   const std::string& name() const;
   // The definition as JSON text; its hash identifies the space in stores and checkpoints.
   const std::string& json() const;
+  const SpaceTraits& traits() const;
   Hash128 fingerprint() const;
   std::span<const Gene> genes() const;
   // Index of the gene, or -1.
@@ -58,8 +68,8 @@ class SearchSpace {
   Result<void> check(const Genotype& g) const;
   Hash128 hash(const Genotype& g) const;
 
-  Genotype smallest() const;  // every gene at its first choice
-  Genotype largest() const;   // every gene at its last choice
+  Genotype smallest() const;                  // every gene at its first choice
+  Genotype largest() const;                   // every gene at its last choice
   Genotype sample(Rng& rng) const;            // uniform choice per gene
   Genotype sample_canonical(Rng& rng) const;  // uniform over different canonical genotypes
   // Redraws each active gene with `probability`, to another value than before where there is one.
@@ -68,6 +78,8 @@ class SearchSpace {
   // All canonical genotypes that differ in one active gene.
   std::vector<Genotype> neighbours(const Genotype& g) const;
 
+  // Product of all choices, inactive genes counted too, decimal.
+  std::string count_genotypes() const;
   // Exact number of canonical genotypes, decimal.
   std::string count() const;
   // The same without the input resolution gene, where there is one.
@@ -93,12 +105,18 @@ class SearchSpace {
   std::shared_ptr<const Impl> impl_;
 };
 
-// The shipped spaces, by name; an unknown name's error suggests the nearest.
+// What a user may change of a definition without writing a new one. 0 and empty: as defined.
+struct SpaceOverrides {
+  int classes = 0;
+  std::vector<int> resolutions;
+};
+
+// The shipped spaces, by name.
 std::vector<std::string> builtin_space_names();
-Result<SearchSpace> builtin_space(std::string_view name);
 // A space from JSON text (docs/spaces.md); every problem is reported as file:line:column.
-Result<SearchSpace> parse_space(const std::string& json_text, const std::string& where);
-// A builtin name or the path of a JSON file.
-Result<SearchSpace> load_space(const std::string& name_or_path);
+Result<SearchSpace> parse_space(std::string_view json_text, const std::string& where,
+                                const SpaceOverrides& change = {});
+// A built-in name or the path of a JSON file; an unknown name's error suggests the nearest.
+Result<SearchSpace> load_space(const std::string& name_or_path, const SpaceOverrides& change = {});
 
 }  // namespace nas

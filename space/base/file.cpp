@@ -67,7 +67,7 @@ std::string finish(Digest digest) {
 Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t limit) {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) return io_error("cannot open", path);
-  struct stat info{};
+  struct stat info {};
   if (::fstat(file.fd, &info) != 0) return io_error("cannot stat", path);
   if (!S_ISREG(info.st_mode)) return Error{"not a regular file", path.string()};
   const auto size = static_cast<std::uint64_t>(info.st_size);

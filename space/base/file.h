@@ -10,7 +10,8 @@
 namespace nas {
 
 // The whole file. Fails when it is missing, unreadable, no regular file, or larger than `limit` bytes.
-Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{4} << 30);
+Result<std::string> read_file(const std::filesystem::path& path,
+                              std::uint64_t limit = std::uint64_t{4} << 30);
 
 // Writes beside `path`, flushes to disk and renames: readers see the old content or all of the new, also
 // after a kill or a full disk. Makes missing parent folders.

@@ -87,9 +87,9 @@ class [[nodiscard]] Result<void> {
 #define NAS_CONCAT_(a, b) a##b
 #define NAS_CONCAT(a, b) NAS_CONCAT_(a, b)
 #define NAS_TRY(name, expression) NAS_TRY_(NAS_CONCAT(result_, __LINE__), name, expression)
-#define NAS_TRY_(temporary, name, expression)     \
-  auto temporary = (expression);                  \
-  if (!temporary) return temporary.error();       \
+#define NAS_TRY_(temporary, name, expression) \
+  auto temporary = (expression);              \
+  if (!temporary) return temporary.error();   \
   auto name = *std::move(temporary)
 #define NAS_CHECK(expression) \
   if (auto result_check = (expression); !result_check) return result_check.error()

@@ -35,7 +35,7 @@ class Count {
   std::int64_t value_ = 0;
 };
 
-using Macs = Count<struct MacsTag>;      // multiply-accumulates, convention of docs/cost.md
+using Macs = Count<struct MacsTag>;  // multiply-accumulates, convention of docs/cost.md
 using Bytes = Count<struct BytesTag>;
 using Params = Count<struct ParamsTag>;  // trainable scalars
 

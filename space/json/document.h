@@ -52,7 +52,8 @@ class JsonReader {
                                      std::optional<std::vector<std::int64_t>> fallback = {});
   std::vector<double> numbers(const std::string& key, double low, double high,
                               std::optional<std::vector<double>> fallback = {});
-  std::vector<std::string> texts(const std::string& key, std::optional<std::vector<std::string>> fallback = {});
+  std::vector<std::string> texts(const std::string& key,
+                                 std::optional<std::vector<std::string>> fallback = {});
   // A nested object; absent and not required: an empty one.
   JsonReader object(const std::string& key, bool required = false);
   std::vector<JsonReader> objects(const std::string& key, bool required = false);

@@ -17,9 +17,13 @@ namespace nas {
 namespace {
 
 template <class A, class B>
-concept Addable = requires(A a, B b) { a + b; };
+concept Addable = requires(A a, B b) {
+  a + b;
+};
 template <class A, class B>
-concept Comparable = requires(A a, B b) { a < b; };
+concept Comparable = requires(A a, B b) {
+  a < b;
+};
 
 TEST(Units, OfDifferentKindsNeitherAddNorCompare) {
   static_assert(Addable<Macs, Macs>);

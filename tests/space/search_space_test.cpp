@@ -1,0 +1,301 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "space/rounding.h"
+#include "space/search_space.h"
+
+namespace nas {
+namespace {
+
+SearchSpace space_of(const std::string& name) {
+  auto space = load_space(name);
+  EXPECT_TRUE(space) << to_string(space.error());
+  return *space;
+}
+
+TEST(Rounding, MatchesTheReferenceTable) {
+  const std::pair<double, int> kCases[] = {{19.2, 24}, {28.8, 32}, {18, 24},   {134.4, 136}, {36, 40},
+                                           {41.6, 40}, {51.2, 48}, {83.2, 80}, {57.6, 56}};
+  for (const auto& [value, rounded] : kCases) EXPECT_EQ(make_divisible(value), rounded) << value;
+}
+
+TEST(Rounding, SqueezesActiveWidths) {
+  const int mid[] = {48, 72, 96, 120, 144, 160, 240, 336, 480, 672, 960};
+  const int squeezed[] = {16, 24, 24, 32, 40, 40, 64, 88, 120, 168, 240};
+  for (std::size_t i = 0; i < std::size(mid); ++i)
+    EXPECT_EQ(squeezed_channels(mid[i]), squeezed[i]) << mid[i];
+}
+
+TEST(BuiltinSpaces, HaveTheCountsOfTheReference) {
+  EXPECT_EQ(space_of("ofa-mbv3-w1.0").count_without_resolution(), "21758655492572485851");
+  EXPECT_EQ(space_of("ofa-mbv3-w1.0").count(), "543966387314312146275");
+  EXPECT_EQ(space_of("ofa-mbv3-w1.2").count_without_resolution(), "21758655492572485851");
+  EXPECT_EQ(space_of("ofa-proxyless-w1.3").count_without_resolution(),
+            "195827899433152372659");                                                // 7371^5 * 9
+  EXPECT_EQ(space_of("ofa-resnet50d").count_without_resolution(), "2458914796962");  // 2 * 117^3 * 1053 * 3^6
+  EXPECT_EQ(space_of("proxylessnas").count(), "221502229807900608");                 // 6^6 * 7^15
+  EXPECT_EQ(space_of("nasbench201").count(), "15625");
+  EXPECT_EQ(space_of("hat-wmt").count_genotypes(), "2437438960041984");  // 2 * 6^6 * 2 * 6 * 36^6
+  EXPECT_EQ(space_of("attentivenas").count(), "440301256704");
+}
+
+TEST(BuiltinSpaces, LowerToValidNetworksAllOverTheSpace) {
+  for (const std::string& name : builtin_space_names()) {
+    const SearchSpace space = space_of(name);
+    for (std::uint64_t i = 0; i < 50; ++i) {
+      Rng rng(1, "lower", 0, i);
+      const Genotype g = i == 0 ? space.smallest() : i == 1 ? space.largest() : space.sample(rng);
+      const auto valid = validate(space.lower(g));
+      ASSERT_TRUE(valid) << name << " " << space.text(g) << ": " << valid.error().message;
+    }
+  }
+}
+
+TEST(BuiltinSpaces, RoundTripThroughTextAndJson) {
+  for (const std::string& name : builtin_space_names()) {
+    const SearchSpace space = space_of(name);
+    for (std::uint64_t i = 0; i < 20; ++i) {
+      Rng rng(2, "text", 0, i);
+      const Genotype g = space.sample(rng);
+      const auto from_text = space.parse(space.text(g));
+      ASSERT_TRUE(from_text) << to_string(from_text.error());
+      EXPECT_EQ(*from_text, g);
+      const auto from_json = space.from_json(space.to_json(g), "test");
+      ASSERT_TRUE(from_json) << to_string(from_json.error());
+      EXPECT_EQ(*from_json, g);
+    }
+  }
+}
+
+constexpr const char* kSmall = R"({
+  "name": "small", "classes": 4, "resolution": [8, 16],
+  "stem": {"channels": 8, "stride": 2},
+  "stages": [
+    {"channels": [8, 16], "depth": [1, 2, 3], "kernel": [3, 5], "expand": [2, 4], "stride": 1},
+    {"block": "basic", "channels": 16, "depth": [1, 2], "genes": "stage", "kernel": 3, "stride": 2, "weight_bits": [4, 8]}
+  ],
+  "head": [{"kind": "pool"}]
+})";
+
+SearchSpace small_space() {
+  auto space = parse_space(kSmall, "small.json");
+  EXPECT_TRUE(space) << to_string(space.error());
+  return *space;
+}
+
+TEST(SearchSpaceType, EnumeratesEveryCanonicalGenotypeOnceInOrder) {
+  const SearchSpace space = small_space();
+  std::set<Genotype> seen;
+  Genotype last;
+  space.enumerate([&](const Genotype& g) {
+    EXPECT_EQ(space.canonical(g), g);
+    EXPECT_LT(last, g);
+    last = g;
+    return seen.insert(g).second;
+  });
+  // 2 resolutions * 2 widths * (4 + 16 + 64) settings of depth, kernel, expand * 2 depths * 2 bit widths.
+  EXPECT_EQ(seen.size(), 2u * 2 * 84 * 2 * 2);
+  EXPECT_EQ(space.count(), std::to_string(seen.size()));
+  // Oracle: canonicalise every raw genotype.
+  std::set<Genotype> raw;
+  Genotype g(space.genes().size());
+  while (true) {
+    raw.insert(space.canonical(g));
+    std::size_t i = g.size();
+    while (i > 0 && g[i - 1] + 1u == space.genes()[i - 1].choices.size()) g[--i] = 0;
+    if (i == 0) break;
+    ++g[i - 1];
+  }
+  EXPECT_EQ(raw, seen);
+}
+
+TEST(SearchSpaceType, SamplesCanonicalNetworksUniformly) {
+  const SearchSpace space = small_space();
+  std::map<Genotype, int> count;
+  const int n = 134400;
+  for (int i = 0; i < n; ++i) {
+    Rng rng(3, "uniform", 0, static_cast<std::uint64_t>(i));
+    ++count[space.sample_canonical(rng)];
+  }
+  EXPECT_EQ(count.size(), 1344u);
+  double chi2 = 0;
+  const double expected = n / 1344.0;
+  for (const auto& [g, c] : count) chi2 += (c - expected) * (c - expected) / expected;
+  EXPECT_LT(chi2, 1343 + 4 * std::sqrt(2 * 1343.0));
+}
+
+TEST(SearchSpaceType, KeepsInactiveGenesOutOfEverything) {
+  const SearchSpace space = space_of("ofa-mbv3-w1.0");
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    Rng rng(4, "inactive", 0, i);
+    const Genotype g = space.sample(rng);
+    Genotype noisy = g;
+    for (std::size_t k = 0; k < g.size(); ++k)
+      if (!space.active(g, k))
+        noisy[k] = static_cast<std::uint8_t>(rng.below(space.genes()[k].choices.size()));
+    EXPECT_EQ(space.canonical(noisy), g);
+    EXPECT_EQ(space.text(noisy), space.text(g));
+    EXPECT_EQ(space.to_json(noisy), space.to_json(g));
+  }
+}
+
+TEST(SearchSpaceType, BreedsOnlyValidChildren) {
+  for (const char* name : {"ofa-mbv3-w1.0", "ofa-resnet50d", "attentivenas", "hat-wmt"}) {
+    const SearchSpace space = space_of(name);
+    for (std::uint64_t i = 0; i < 200; ++i) {
+      Rng rng(5, "breed", 0, i);
+      const Genotype a = space.sample(rng), b = space.sample(rng);
+      EXPECT_TRUE(space.check(space.crossover(a, b, rng)));
+      EXPECT_TRUE(space.check(space.mutate(a, rng, 0.2)));
+      EXPECT_EQ(space.mutate(a, rng, 0), a);
+      EXPECT_EQ(space.crossover(a, a, rng), a);
+    }
+  }
+}
+
+TEST(SearchSpaceType, MutationWithProbabilityOneChangesEveryActiveGene) {
+  const SearchSpace space = small_space();
+  Rng rng(6, "mutate");
+  const Genotype g = space.largest();
+  const Genotype m = space.mutate(g, rng, 1);
+  for (std::size_t i = 0; i < g.size(); ++i)
+    if (space.active(m, i)) {
+      EXPECT_NE(m[i], g[i]) << space.genes()[i].name;
+    }
+}
+
+TEST(SearchSpaceType, ListsNeighboursThatDifferInOneActiveGene) {
+  const SearchSpace space = small_space();
+  const Genotype g = space.smallest();
+  // resolution 1, width 1, depth 2, kernel 1, expand 1, depth 1, bits 1.
+  EXPECT_EQ(space.neighbours(g).size(), 8u);
+  for (const Genotype& n : space.neighbours(g)) EXPECT_TRUE(space.check(n));
+}
+
+TEST(SearchSpaceType, SharesWeightsOfEqualSitesOnly) {
+  // A block keeps its site whatever is chosen elsewhere; two places never share one.
+  const SearchSpace space = small_space();
+  const Network big = space.lower(space.largest());
+  std::set<std::pair<Site, LayerKind>> sites;
+  for (const Layer& layer : big.layers)
+    if (has_weights(layer)) {
+      EXPECT_TRUE(sites.insert({layer.site, layer.kind}).second) << layer_name(layer);
+    }
+  for (const Layer& layer : space.lower(space.smallest()).layers)
+    if (has_weights(layer)) {
+      EXPECT_TRUE(sites.contains({layer.site, layer.kind})) << layer_name(layer);
+    }
+}
+
+TEST(SearchSpaceType, SaysInOneLineWhatIsWrongWithAnArchitectureText) {
+  const SearchSpace space = small_space();
+  const auto message = [&](const std::string& text) {
+    const auto g = space.parse(text);
+    return g ? std::string("accepted") : g.error().message;
+  };
+  EXPECT_EQ(message("r=8:c=8:d=1,1:k=3,-,-:e=2,-,-:wb=4"), "accepted");
+  EXPECT_THAT(message("r=8:c=8:d=1,1:k=3,-:e=2,-,-:wb=4"), testing::HasSubstr("k= needs 3 values, found 2"));
+  EXPECT_THAT(message("r=9:c=8:d=1,1:k=3,-,-:e=2,-,-:wb=4"),
+              testing::HasSubstr("resolution must be one of 8, 16; found \"9\""));
+  EXPECT_THAT(message("r=8:c=8:d=2,1:k=3,-,-:e=2,2,-:wb=4"),
+              testing::HasSubstr("stage1.block2.kernel is active and needs a value"));
+  EXPECT_THAT(message("r=8:c=8:d=1,1:k=3,-,-:e=2,-,-"), testing::HasSubstr("the part wb= is missing"));
+  EXPECT_THAT(message("nonsense"), testing::HasSubstr("needs parts key=value"));
+}
+
+TEST(SpaceReader, ReportsEveryMistakeWithItsPlace) {
+  const std::string text = R"({
+  "name": "bad", "classes": 4, "resolution": [8, 16],
+  "stem": {"channels": 0, "stride": 2},
+  "stages": [
+    {"channels": 16, "depht": [1, 2], "kernel": [4, 3], "expand": []},
+    {"channels": [8, 8], "activation": "reluu"}
+  ],
+  "head": []
+})";
+  const auto space = parse_space(text, "bad.json");
+  ASSERT_FALSE(space);
+  const std::string all = to_string(space.error());
+  EXPECT_THAT(all, testing::HasSubstr(
+                       "bad.json:3:12: error: stem.channels: needs a number from 1 to 16384, found 0"));
+  EXPECT_THAT(
+      all, testing::HasSubstr("bad.json:5:22: error: stages[0].depht: unknown key; did you mean \"depth\"?"));
+  EXPECT_THAT(all, testing::HasSubstr("stages[0].kernel: needs odd sizes"));
+  EXPECT_THAT(all, testing::HasSubstr("stages[0].expand: needs at least one value"));
+  EXPECT_THAT(all, testing::HasSubstr("stages[1].channels: holds a value twice"));
+  EXPECT_THAT(all, testing::HasSubstr("did you mean \"relu\"?"));
+  EXPECT_THAT(all, testing::HasSubstr("head: needs one"));
+  EXPECT_EQ(space.error().kind, ErrorKind::usage);
+}
+
+TEST(SpaceReader, RefusesAResolutionThatTheStridesCannotTake) {
+  const auto space = load_space("ofa-mbv3-w1.0", {.classes = 0, .resolutions = {16}});
+  ASSERT_FALSE(space);
+  EXPECT_THAT(space.error().message, testing::HasSubstr("16 is too small: the strides multiply to 32"));
+}
+
+TEST(SpaceReader, RefusesAbsurdSizesAtOnce) {
+  const auto deep = parse_space(R"({"name":"x","classes":2,"resolution":32,"stem":{"channels":8},
+    "stages":[{"channels":8,"depth":1000000}],"head":[{"kind":"pool"}]})",
+                                "x.json");
+  ASSERT_FALSE(deep);
+  EXPECT_THAT(deep.error().message, testing::HasSubstr("stages[0].depth"));
+  std::string stages;
+  for (int i = 0; i < 60; ++i)
+    stages += std::string(i > 0 ? "," : "") + R"({"channels":[8,16,24],"depth":[1,64],"kernel":[3,5],
+    "expand":[1,2,3],"squeeze_excite":[false,true],"activation":["relu","swish"],"weight_bits":[4,8],"bits":"layer","activation_bits":[4,8]})";
+  const auto wide =
+      parse_space(R"({"name":"x","classes":2,"resolution":32,"stem":{"channels":8},"stages":[)" + stages +
+                      R"(],"head":[{"kind":"pool"}]})",
+                  "x.json");
+  ASSERT_FALSE(wide);
+  EXPECT_THAT(wide.error().message, testing::HasSubstr("at most 20000"));
+}
+
+TEST(SpaceReader, SuggestsTheNearestBuiltInName) {
+  EXPECT_THAT(load_space("ofa-mbv3-w1.1").error().message, testing::HasSubstr("did you mean \"ofa-mbv3-w1"));
+  EXPECT_THAT(load_space("/nowhere/space.json").error().message, testing::HasSubstr("cannot open"));
+}
+
+TEST(SpaceReader, SurvivesThousandsOfMutatedDefinitions) {
+  const std::string original = kSmall;
+  int accepted = 0;
+  for (std::uint64_t i = 0; i < 4000; ++i) {
+    Rng rng(9, "fuzz", 0, i);
+    std::string text = original;
+    const std::uint64_t edits = 1 + rng.below(4);
+    for (std::uint64_t e = 0; e < edits; ++e) {
+      const std::size_t at = rng.below(text.size());
+      switch (rng.below(4)) {
+        case 0:
+          text[at] = static_cast<char>(rng.below(256));
+          break;
+        case 1:
+          text.erase(at, 1 + rng.below(8));
+          break;
+        case 2:
+          text.insert(at, text.substr(rng.below(text.size()), 1 + rng.below(12)));
+          break;
+        default:
+          text.insert(at, std::to_string(rng.next()));
+          break;
+      }
+      if (text.empty()) text = "{";
+    }
+    const auto space = parse_space(text, "fuzz.json");
+    if (!space) {
+      EXPECT_FALSE(space.error().message.empty());
+      continue;
+    }
+    ++accepted;
+    Rng draw(9, "fuzz draw", 0, i);
+    EXPECT_TRUE(validate(space->lower(space->sample(draw))));
+  }
+  EXPECT_GT(accepted, 20);
+}
+
+}  // namespace
+}  // namespace nas
