@@ -135,7 +135,8 @@ std::string kernel_table_source(std::span<const KernelCode> kernels, const std::
   if (kernels.empty()) text += "  {\"\", 0, 0, 0, 0, 0, 0, 1},\n";
   text += "};\nconst uint16_t hw_kernel_count = " + std::to_string(kernels.size()) + ";\n";
   text += "const char hw_build_id[] = \"" + build_id + "\";\n";
-  text += "__attribute__((aligned(64), section(\".bss.arena\"))) uint8_t hw_arena[" + std::to_string(arena) + "];\n";
+  text += "__attribute__((aligned(64), section(\".bss.arena\"))) uint8_t hw_arena[" + std::to_string(arena) +
+          "];\n";
   text += "const uint32_t hw_arena_bytes = sizeof hw_arena;\n";
   return text;
 }

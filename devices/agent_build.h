@@ -12,13 +12,13 @@ namespace nas::devices {
 
 // How to make a program for a device: from its profile.
 struct Toolchain {
-  std::string compiler;                  // "gcc", "aarch64-linux-gnu-gcc"
-  std::vector<std::string> flags;        // for every source
+  std::string compiler;            // "gcc", "aarch64-linux-gnu-gcc"
+  std::vector<std::string> flags;  // for every source
   std::vector<std::string> link_flags;
 };
 
-// The C table of kernels (hw_kernels, hw_arena) that ties generated kernels to the agent; `build_id` is what the
-// agent will call itself.
+// The C table of kernels (hw_kernels, hw_arena) that ties generated kernels to the agent; `build_id` is what
+// the agent will call itself.
 std::string kernel_table_source(std::span<const KernelCode> kernels, const std::string& build_id);
 // Identifies toolchain and kernels: equal ids, equal programs.
 std::string build_id(const Toolchain& toolchain, std::span<const KernelCode> kernels);

@@ -119,14 +119,16 @@ Result<Bytes8> AgentClient::await(std::uint8_t type, std::uint16_t sequence, mil
       hw_frame frame{};
       std::size_t used = 0;
       hw_event event = HW_MORE;
-      while (used < unread_.size() && event == HW_MORE) event = hw_parser_push(&parser, unread_[used++], &frame);
+      while (used < unread_.size() && event == HW_MORE)
+        event = hw_parser_push(&parser, unread_[used++], &frame);
       unread_.erase(unread_.begin(), unread_.begin() + static_cast<std::ptrdiff_t>(used));
       if (event == HW_MORE) break;
       if (event != HW_FRAME) return bad_frame(event, frame, stream_.name());
       if (frame.sequence != sequence) continue;
       if (frame.type == HW_REFUSED) return refusal(frame, stream_.name());
       if (frame.type == (type | HW_REPLY)) return Bytes8(frame.payload, frame.payload + frame.length);
-      return device_failure(Failure::rejected, "the answer has another type than the request", stream_.name());
+      return device_failure(Failure::rejected, "the answer has another type than the request",
+                            stream_.name());
     }
     const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0)

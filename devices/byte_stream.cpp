@@ -87,8 +87,9 @@ Result<speed_t> baud_constant(int baud) {
                                                            {921600, B921600}}};
   for (const auto& [rate, constant] : kRates)
     if (rate == baud) return constant;
-  return usage_error("the baud rate must be one of 9600 19200 38400 57600 115200 230400 460800 921600, found " +
-                     std::to_string(baud));
+  return usage_error(
+      "the baud rate must be one of 9600 19200 38400 57600 115200 230400 460800 921600, found " +
+      std::to_string(baud));
 }
 
 // A write to a line whose other end is gone must be an error here, not a SIGPIPE for the program.
@@ -133,7 +134,8 @@ Result<ByteStream> ByteStream::start(const std::vector<std::string>& arguments) 
   pid_t pid = 0;
   if (const int failed = spawn_child(arguments, pipes, pid); failed != 0)
     return device_failure(Failure::not_responding,
-                          std::string("the program cannot be started: ") + std::strerror(failed), arguments[0]);
+                          std::string("the program cannot be started: ") + std::strerror(failed),
+                          arguments[0]);
   ByteStream stream;
   stream.pid_ = pid;
   stream.name_ = arguments[0];
@@ -150,7 +152,8 @@ Result<ByteStream> ByteStream::open_tty(const std::string& path, int baud) {
   stream.name_ = path;
   stream.read_fd_ = ::open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
   if (stream.read_fd_ < 0)
-    return device_failure(Failure::not_responding, std::string("cannot open the port: ") + std::strerror(errno), path);
+    return device_failure(Failure::not_responding,
+                          std::string("cannot open the port: ") + std::strerror(errno), path);
   stream.write_fd_ = stream.read_fd_;
   termios settings{};
   if (::tcgetattr(stream.read_fd_, &settings) != 0)
@@ -161,7 +164,8 @@ Result<ByteStream> ByteStream::open_tty(const std::string& path, int baud) {
   ::cfsetispeed(&settings, rate);
   ::cfsetospeed(&settings, rate);
   if (::tcsetattr(stream.read_fd_, TCSANOW, &settings) != 0)
-    return device_failure(Failure::rejected, std::string("cannot set the port: ") + std::strerror(errno), path);
+    return device_failure(Failure::rejected, std::string("cannot set the port: ") + std::strerror(errno),
+                          path);
   ::tcflush(stream.read_fd_, TCIOFLUSH);
   return stream;
 }
@@ -186,7 +190,8 @@ Result<ByteStream> ByteStream::open_tcp(const std::string& host, int port, milli
   int problem = 0;
   socklen_t size = sizeof problem;
   if (::poll(&waiting, 1, static_cast<int>(timeout.count())) <= 0)
-    return device_failure(Failure::not_responding, "no connection in " + std::to_string(timeout.count()) + " ms", where);
+    return device_failure(Failure::not_responding,
+                          "no connection in " + std::to_string(timeout.count()) + " ms", where);
   ::getsockopt(stream.read_fd_, SOL_SOCKET, SO_ERROR, &problem, &size);
   if (problem != 0) return device_failure(Failure::not_responding, std::strerror(problem), where);
   const int yes = 1;
@@ -221,7 +226,8 @@ void ByteStream::drain_errors() {
 
 // The line was closed: how did the child end, and what were its last words?
 Error ByteStream::ended() {
-  if (pid_ == 0) return device_failure(Failure::not_responding, "the line was closed at the other end", name_);
+  if (pid_ == 0)
+    return device_failure(Failure::not_responding, "the line was closed at the other end", name_);
   int status = 0;
   pid_t got = 0;
   for (int i = 0; i < 200 && got == 0; ++i) {
@@ -231,11 +237,13 @@ Error ByteStream::ended() {
   drain_errors();
   std::string words = errors_.size() > 500 ? errors_.substr(errors_.size() - 500) : errors_;
   if (!words.empty()) words = "; its last words: " + words;
-  if (got == 0) return device_failure(Failure::not_responding, "it closed its output but runs on" + words, name_);
+  if (got == 0)
+    return device_failure(Failure::not_responding, "it closed its output but runs on" + words, name_);
   pid_ = 0;
   if (WIFSIGNALED(status))
     return device_failure(Failure::crashed, "with signal " + std::to_string(WTERMSIG(status)) + words, name_);
-  return device_failure(Failure::crashed, "with exit status " + std::to_string(WEXITSTATUS(status)) + words, name_);
+  return device_failure(Failure::crashed, "with exit status " + std::to_string(WEXITSTATUS(status)) + words,
+                        name_);
 }
 
 Result<std::size_t> ByteStream::read(std::span<std::uint8_t> into, milliseconds timeout) {
@@ -248,7 +256,8 @@ Result<std::size_t> ByteStream::read(std::span<std::uint8_t> into, milliseconds 
     std::array<pollfd, 2> waiting{{{read_fd_, POLLIN, 0}, {error_fd_, POLLIN, 0}}};
     const int left = left_ms(deadline);
     if (left == 0)
-      return device_failure(Failure::timed_out, "no answer in " + std::to_string(timeout.count()) + " ms", name_);
+      return device_failure(Failure::timed_out, "no answer in " + std::to_string(timeout.count()) + " ms",
+                            name_);
     ::poll(waiting.data(), error_fd_ >= 0 ? 2 : 1, left);
   }
   return ended();
@@ -266,8 +275,7 @@ Result<void> ByteStream::write(std::span<const std::uint8_t> bytes, milliseconds
     if (errno != EAGAIN && errno != EINTR) return ended();
     pollfd waiting{write_fd_, POLLOUT, 0};
     const int left = left_ms(deadline);
-    if (left == 0)
-      return device_failure(Failure::timed_out, "the device takes no more bytes", name_);
+    if (left == 0) return device_failure(Failure::timed_out, "the device takes no more bytes", name_);
     ::poll(&waiting, 1, left);
   }
   return {};

@@ -4,8 +4,9 @@
 
 namespace nas::devices {
 
-// One kernel as C source that the agent (devices/agent/hw_agent.h) can run: `source` is a translation unit of its
-// own that defines `void function(uint8_t* arena)`, which reads its input and writes its output in the arena.
+// One kernel as C source that the agent (devices/agent/hw_agent.h) can run: `source` is a translation unit of
+// its own that defines `void function(uint8_t* arena)`, which reads its input and writes its output in the
+// arena.
 struct KernelCode {
   std::string signature;
   std::string function;  // a C name, unique in the program

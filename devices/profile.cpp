@@ -31,25 +31,30 @@ TransportSpec read_transport(JsonReader reader) {
   spec.address = reader.text("address", "");
   spec.port = static_cast<int>(reader.integer("port", 0, 65535, 0));
   spec.baud = static_cast<int>(reader.integer("baud", 9600, 921600, 115200));
-  spec.folder = reader.text("folder", spec.kind == TransportKind::adb ? "/data/local/tmp/hwnas" : "/tmp/hwnas-agent");
+  spec.folder =
+      reader.text("folder", spec.kind == TransportKind::adb ? "/data/local/tmp/hwnas" : "/tmp/hwnas-agent");
   spec.machine = reader.text("machine", "");
   spec.flash = reader.texts("flash", std::vector<std::string>{});
   spec.board = reader.text("board", "");
   const bool emulated = spec.kind == TransportKind::qemu_system || spec.kind == TransportKind::qemu_user;
-  if (emulated && spec.machine.empty()) reader.fail("machine", "an emulator needs the machine or processor to emulate, found none");
+  if (emulated && spec.machine.empty())
+    reader.fail("machine", "an emulator needs the machine or processor to emulate, found none");
   // An address that looks like an option would be one for ssh or adb.
-  if (spec.address.starts_with("-")) reader.fail("address", "an address must not begin with -, found " + spec.address);
+  if (spec.address.starts_with("-"))
+    reader.fail("address", "an address must not begin with -, found " + spec.address);
   reader.done();
   return spec;
 }
 
 EnergyModel read_energy(JsonReader reader) {
   EnergyModel energy;
-  if (reader.has("active_milliwatts")) energy.active_milliwatts = reader.number("active_milliwatts", 0.001, 1e6);
+  if (reader.has("active_milliwatts"))
+    energy.active_milliwatts = reader.number("active_milliwatts", 0.001, 1e6);
   if (reader.has("picojoules_per_instruction"))
     energy.picojoules_per_instruction = reader.number("picojoules_per_instruction", 0.001, 1e6);
   const bool stated = energy.active_milliwatts || energy.picojoules_per_instruction;
-  energy.source = reader.text("source", stated ? std::optional<std::string>{} : std::optional<std::string>{""});
+  energy.source =
+      reader.text("source", stated ? std::optional<std::string>{} : std::optional<std::string>{""});
   reader.done();
   return energy;
 }
@@ -74,9 +79,13 @@ Toolchain read_toolchain(JsonReader reader) {
 }
 
 bool is_name(const std::string& name) {
-  return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
-  }) && name.front() != '-' && name.front() != '.';
+  return !name.empty() && name.size() <= 64 &&
+         std::ranges::all_of(name,
+                             [](char c) {
+                               return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+                                      c == '_' || c == '.';
+                             }) &&
+         name.front() != '-' && name.front() != '.';
 }
 
 void read_hardware(JsonReader& reader, DeviceProfile& profile) {
@@ -103,7 +112,8 @@ Result<DeviceProfile> parse_profile(const std::string& json_text, const std::str
   DeviceProfile profile;
   profile.name = reader.text("name");
   if (errors.empty() && !is_name(profile.name))
-    reader.fail("name", "a name has 1 to 64 of a-z 0-9 - _ . and does not begin with - or ., found " + profile.name);
+    reader.fail("name",
+                "a name has 1 to 64 of a-z 0-9 - _ . and does not begin with - or ., found " + profile.name);
   profile.description = reader.text("description", "");
   profile.kind = reader.word("kind", {"host", "phone", "board", "mcu", "gpu"});
   profile.engine = reader.word("engine", {"c", "libtorch"}, "c");
@@ -153,7 +163,8 @@ Result<std::string> profile_text(const std::string& name, const fs::path& folder
   for (const EmbeddedFile& file : profile_files())
     if (file.name == name + ".json") return std::string(file.text);
   const std::string close = nearest(name, profile_names(folder));
-  return usage_error("device " + name + " is not known" + (close.empty() ? "" : "; did you mean " + close + "?") +
+  return usage_error("device " + name + " is not known" +
+                     (close.empty() ? "" : "; did you mean " + close + "?") +
                      " (hwnas device list shows all)");
 }
 

@@ -28,8 +28,8 @@ struct TransportSpec {
   std::string address;  // ssh: [user@]host; adb: serial number, empty for the only one; serial: tty path
   int port = 0;         // ssh; 0: the default
   int baud = 115200;
-  std::string folder;   // ssh, adb: where programs are put
-  std::string machine;  // qemu-system: board of devices/emulator/board.h; qemu-user: processor
+  std::string folder;              // ssh, adb: where programs are put
+  std::string machine;             // qemu-system: board of devices/emulator/board.h; qemu-user: processor
   std::vector<std::string> flash;  // serial: command that writes an ELF file to the board, "{elf}" replaced
   std::string board;               // serial: platform code of the agent, "stm32f4"
 };
@@ -49,10 +49,10 @@ struct DeviceProfile {
   std::string engine;  // c, libtorch
   std::string core;
   int cores = 1;
-  double clock_mhz = 0;                      // 0: not stated
-  std::optional<std::int64_t> ram_bytes;     // budgets for one network
+  double clock_mhz = 0;                   // 0: not stated
+  std::optional<std::int64_t> ram_bytes;  // budgets for one network
   std::optional<std::int64_t> flash_bytes;
-  std::vector<std::string> precisions;       // "int8", "fp32", the usual one first
+  std::vector<std::string> precisions;  // "int8", "fp32", the usual one first
   TransportSpec transport;
   Toolchain toolchain;
   EnergyModel energy;
@@ -70,8 +70,8 @@ struct DeviceProfile {
 Result<DeviceProfile> parse_profile(const std::string& json_text, const std::string& where);
 
 std::vector<std::string> builtin_profile_names();
-// A shipped profile, one of `folder` (NAME.json, added by the user; may be absent), or a path that ends in ".json".
-// An unknown name's error suggests the nearest.
+// A shipped profile, one of `folder` (NAME.json, added by the user; may be absent), or a path that ends in
+// ".json". An unknown name's error suggests the nearest.
 Result<DeviceProfile> load_profile(const std::string& name_or_path, const std::filesystem::path& folder = {});
 // Names of all: shipped ones and those of `folder`; the text of one.
 std::vector<std::string> profile_names(const std::filesystem::path& folder);

@@ -104,9 +104,11 @@ KernelSet walk_all(const SearchSpace& space, Collector collector, const ReachOpt
 // Where a kernel lies among its like: logarithms of what changes its work.
 std::array<double, 8> place(const Kernel& kernel) {
   const Layer& a = kernel.anchor;
-  const auto log = [](std::int64_t x) { return std::log2(static_cast<double>(std::max<std::int64_t>(1, x))); };
-  return {log(a.in.channels), log(a.out.channels), log(a.in.height), log(a.in.width), 2 * log(a.kernel),
-          2 * log(a.stride), log(a.groups), log(a.hidden)};
+  const auto log = [](std::int64_t x) {
+    return std::log2(static_cast<double>(std::max<std::int64_t>(1, x)));
+  };
+  return {log(a.in.channels), log(a.out.channels), log(a.in.height), log(a.in.width),
+          2 * log(a.kernel),  2 * log(a.stride),   log(a.groups),    log(a.hidden)};
 }
 
 double squared_distance(const std::array<double, 8>& a, const std::array<double, 8>& b) {
@@ -162,7 +164,8 @@ KernelSet reachable_kernels(const SearchSpace& space, const FusionRules& rules, 
                             const ReachOptions& options) {
   Collector collector(rules, precision);
   const std::string count = space.count();
-  const bool small = count.size() < 18 && std::strtoull(count.c_str(), nullptr, 10) <= options.enumerate_up_to;
+  const bool small =
+      count.size() < 18 && std::strtoull(count.c_str(), nullptr, 10) <= options.enumerate_up_to;
   return small ? enumerate_all(space, std::move(collector)) : walk_all(space, std::move(collector), options);
 }
 
@@ -174,7 +177,8 @@ std::vector<Kernel> space_filling(std::span<const Kernel> kernels, std::size_t c
   std::vector<Kernel> chosen;
   for (const auto& [kind, group] : groups) {
     const double share = static_cast<double>(count * group.size()) / static_cast<double>(kernels.size());
-    for (const std::size_t i : fill(kernels, group, std::max<std::size_t>(1, static_cast<std::size_t>(share))))
+    for (const std::size_t i :
+         fill(kernels, group, std::max<std::size_t>(1, static_cast<std::size_t>(share))))
       if (chosen.size() < count) chosen.push_back(kernels[i]);
   }
   return chosen;

@@ -16,8 +16,8 @@ struct KernelSet {
   std::vector<Kernel> kernels;  // by signature, ascending
   bool exact = false;           // every genotype was lowered
   std::uint64_t lowered = 0;    // genotypes that were looked at
-  // Share of the kernels of a random network that are in the set: 1 when exact, else the Good-Turing estimate from
-  // the random networks (never above 1 - 1/draws).
+  // Share of the kernels of a random network that are in the set: 1 when exact, else the Good-Turing estimate
+  // from the random networks (never above 1 - 1/draws).
   double coverage = 1;
 };
 
@@ -33,14 +33,15 @@ struct ReachOptions {
   std::uint64_t seed = 1;
 };
 
-// The kernels reachable in a space. Small spaces are enumerated. Large ones are walked: from the smallest, the
-// largest and random genotypes, every genotype that showed a new kernel has all its one-gene neighbours lowered,
-// until nothing new appears; random networks then tell how much was missed.
+// The kernels reachable in a space. Small spaces are enumerated. Large ones are walked: from the smallest,
+// the largest and random genotypes, every genotype that showed a new kernel has all its one-gene neighbours
+// lowered, until nothing new appears; random networks then tell how much was missed.
 KernelSet reachable_kernels(const SearchSpace& space, const FusionRules& rules, Precision precision,
                             const ReachOptions& options = {});
 
-// At most `count` kernels that fill the set evenly: per anchor kind in proportion, by farthest-point choice in the
-// logarithms of shapes, kernel, stride and groups. Order: each kernel is the farthest from those before it.
+// At most `count` kernels that fill the set evenly: per anchor kind in proportion, by farthest-point choice
+// in the logarithms of shapes, kernel, stride and groups. Order: each kernel is the farthest from those
+// before it.
 std::vector<Kernel> space_filling(std::span<const Kernel> kernels, std::size_t count);
 
 }  // namespace nas::latency

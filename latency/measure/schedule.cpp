@@ -24,7 +24,8 @@ struct State {
 
 class Schedule {
  public:
-  Schedule(const Bench& bench, std::size_t reference, const MeasureOptions& options, const MeasureHooks& hooks)
+  Schedule(const Bench& bench, std::size_t reference, const MeasureOptions& options,
+           const MeasureHooks& hooks)
       : bench_(bench), options_(options), hooks_(hooks) {
     reference_.kernel = reference;
   }
@@ -86,8 +87,9 @@ class Schedule {
     hooks_.done(result);
   }
 
-  // Doubles (at least) the runs of a sample until it lasts long enough to be timed, after TVM's time_evaluator;
-  // meanwhile the kernel warms up: until two windows agree to 2 % or a tenth of the budget is gone.
+  // Doubles (at least) the runs of a sample until it lasts long enough to be timed, after TVM's
+  // time_evaluator; meanwhile the kernel warms up: until two windows agree to 2 % or a tenth of the budget is
+  // gone.
   Result<void> calibrate(State& state) {
     const double wanted = std::max(options_.min_sample_secs, 100 * bench_.timer_step);
     std::uint32_t inner = 1;
@@ -127,7 +129,8 @@ class Schedule {
     Visit visit{(start + end) / 2, {}};
     for (const double seconds : samples) {
       if (!(seconds > 0) || !std::isfinite(seconds))
-        return Error{"a sample must last longer than 0 s, found " + std::to_string(seconds), "", ErrorKind::device};
+        return Error{"a sample must last longer than 0 s, found " + std::to_string(seconds), "",
+                     ErrorKind::device};
       visit.seconds.push_back(seconds / state.inner);
     }
     state.spent += end - begin;
@@ -201,9 +204,9 @@ std::vector<double> drift_factors(std::span<const double> times, std::span<const
       if (distance(after - 2) < distance(after + 1)) from = after - 2;
     }
     from = std::clamp<std::ptrdiff_t>(from, 0, count - width);
-    factors.push_back(median_of(reference_values.subspan(static_cast<std::size_t>(from),
-                                                         static_cast<std::size_t>(width))) /
-                      usual);
+    factors.push_back(
+        median_of(reference_values.subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(width))) /
+        usual);
   }
   return factors;
 }

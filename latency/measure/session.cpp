@@ -43,9 +43,9 @@ Result<SessionInfo> read_info(const ordered_json& line, const std::string& where
   SessionInfo info;
   std::string format;
   if (!take(line, "format", format) || format != "hwnas-session-1")
-    return usage_error("a session file must begin with format hwnas-session-1, found " +
-                           (format.empty() ? "none" : format),
-                       where);
+    return usage_error(
+        "a session file must begin with format hwnas-session-1, found " + (format.empty() ? "none" : format),
+        where);
   for (const auto& [key, target] : {std::pair{"id", &info.id},
                                     {"device", &info.device},
                                     {"profile", &info.profile},
@@ -54,7 +54,8 @@ Result<SessionInfo> read_info(const ordered_json& line, const std::string& where
                                     {"unit", &info.unit},
                                     {"space", &info.space},
                                     {"started", &info.started}})
-    if (!take(line, key, *target)) return usage_error(std::string("the session's ") + key + " is missing", where);
+    if (!take(line, key, *target))
+      return usage_error(std::string("the session's ") + key + " is missing", where);
   if (!take(line, "context", info.context)) return usage_error("the session's context is missing", where);
   if (info.unit != "ns" && info.unit != "instructions")
     return usage_error("unit must be ns or instructions, found " + info.unit, where);
@@ -73,7 +74,8 @@ Result<KernelRecord> read_record(const ordered_json& line, const std::string& wh
   visit_fields(record, [&](const char* key, auto& value) {
     if (!take(line, key, value)) missing = missing == nullptr ? key : missing;
   });
-  if (missing != nullptr) return usage_error(std::string("a record needs ") + missing + ", found none", where);
+  if (missing != nullptr)
+    return usage_error(std::string("a record needs ") + missing + ", found none", where);
   if (!(record.median > 0) || !std::isfinite(record.median) || !(record.low <= record.high))
     return usage_error("a record's median must be above 0 and its interval in order, found median " +
                            std::to_string(record.median),
@@ -95,7 +97,8 @@ Result<void> append(int fd, const std::string& line, const std::filesystem::path
   while (done < line.size()) {
     const ssize_t put = ::write(fd, line.data() + done, line.size() - done);
     if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return Error{std::string("cannot write the session file: ") + std::strerror(errno), path.string()};
+    if (put <= 0)
+      return Error{std::string("cannot write the session file: ") + std::strerror(errno), path.string()};
     done += static_cast<std::size_t>(put);
   }
   if (::fdatasync(fd) != 0)
@@ -110,19 +113,19 @@ Result<void> same_session(const SessionInfo& file, const SessionInfo& now, const
                                    {"precision", &file.precision, &now.precision},
                                    {"unit", &file.unit, &now.unit}})
     if (*a != *b)
-      return usage_error(std::string("the session file is of another ") + what + ": it must be " + *b + ", found " + *a,
-                         where);
+      return usage_error(
+          std::string("the session file is of another ") + what + ": it must be " + *b + ", found " + *a,
+          where);
   return {};
 }
 
 }  // namespace
 
 std::string to_line(const SessionInfo& info) {
-  ordered_json line{{"format", "hwnas-session-1"}, {"id", info.id},
-                    {"device", info.device},       {"profile", info.profile},
-                    {"engine", info.engine},       {"precision", info.precision},
-                    {"unit", info.unit},           {"space", info.space},
-                    {"started", info.started},     {"context", info.context}};
+  ordered_json line{{"format", "hwnas-session-1"}, {"id", info.id},         {"device", info.device},
+                    {"profile", info.profile},     {"engine", info.engine}, {"precision", info.precision},
+                    {"unit", info.unit},           {"space", info.space},   {"started", info.started},
+                    {"context", info.context}};
   return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
@@ -142,8 +145,9 @@ Result<Session> parse_session(const std::string& text, const std::string& where)
     const std::size_t end = text.find('\n', at);
     if (end == std::string::npos) break;
     const std::string place = where + ":" + std::to_string(++number);
-    const ordered_json line = ordered_json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
-                                                  text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+    const ordered_json line =
+        ordered_json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
+                            text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
     at = end + 1;
     if (!line.is_object()) return usage_error("a line must be a JSON object, found something else", place);
     if (number == 1) {

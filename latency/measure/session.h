@@ -19,7 +19,8 @@ struct SessionInfo {
   std::string unit;       // "ns" or "instructions"
   std::string space;      // what the kernels were reached from; empty for a network file
   std::string started;    // ISO 8601, UTC
-  std::map<std::string, std::string> context = {};  // compiler, flags, governor, temperatures, load, options, …
+  std::map<std::string, std::string> context =
+      {};  // compiler, flags, governor, temperatures, load, options, …
 };
 
 // One kernel's (or whole network's) result. Numbers are in the session's unit, for one run.
@@ -27,7 +28,7 @@ struct KernelRecord {
   std::string signature;
   std::uint64_t n = 0;  // samples
   std::uint64_t visits = 0;
-  double median = 0;  // the estimate: median of the visits' medians, drift divided out
+  double median = 0;         // the estimate: median of the visits' medians, drift divided out
   double low = 0, high = 0;  // its interval
   double mean = 0, deviation = 0, min = 0, p05 = 0, p90 = 0;
   std::uint64_t outliers = 0;
@@ -37,9 +38,9 @@ struct KernelRecord {
   bool steady = false;
   std::uint64_t flash_bytes = 0;  // of the kernel's code and constants; 0: not known
   std::uint64_t arena_bytes = 0;
-  std::vector<double> visit_medians = {};              // raw, in order
-  std::map<std::string, std::uint64_t> classes = {};   // instruction classes, emulators only
-  std::string failure = {};  // why there is no number
+  std::vector<double> visit_medians = {};             // raw, in order
+  std::map<std::string, std::uint64_t> classes = {};  // instruction classes, emulators only
+  std::string failure = {};                           // why there is no number
 };
 
 struct Session {
@@ -47,17 +48,18 @@ struct Session {
   std::vector<KernelRecord> kernels;
 };
 
-// One line of JSON each way; a session file is an info line and record lines. Numbers survive to the last bit.
+// One line of JSON each way; a session file is an info line and record lines. Numbers survive to the last
+// bit.
 std::string to_line(const SessionInfo& info);
 std::string to_line(const KernelRecord& record);
 
-// A session from a file's text. A last line without its end (a writer was killed) is left out; any other defect is an
-// error that names file and line. Of several records of one kernel the last counts.
+// A session from a file's text. A last line without its end (a writer was killed) is left out; any other
+// defect is an error that names file and line. Of several records of one kernel the last counts.
 Result<Session> parse_session(const std::string& text, const std::string& where);
 Result<Session> load_session(const std::filesystem::path& path);
 
-// Appends records to a session file, each safe on disk before add() returns. A file that exists is continued: it must
-// be of the same device, profile, engine, precision and unit.
+// Appends records to a session file, each safe on disk before add() returns. A file that exists is continued:
+// it must be of the same device, profile, engine, precision and unit.
 class SessionLog {
  public:
   static Result<SessionLog> open(const std::filesystem::path& path, const SessionInfo& info);

@@ -66,8 +66,8 @@ Summary summarise(std::span<const double> values) {
   }
   if (sorted.size() > 1) s.deviation = std::sqrt(squares / (n - 1));
   const double robust = 1.4826 * median_of(distances);
-  s.outliers = static_cast<std::size_t>(
-      std::ranges::count_if(sorted, [&](double x) { return x - s.median > 5 * std::max(robust, 1e-12 * s.median); }));
+  s.outliers = static_cast<std::size_t>(std::ranges::count_if(
+      sorted, [&](double x) { return x - s.median > 5 * std::max(robust, 1e-12 * s.median); }));
   return s;
 }
 

@@ -15,9 +15,9 @@ struct Range {
   double high = 0;
 };
 
-// Confidence interval of the median from order statistics: the narrowest symmetric pair [x_(k), x_(n+1-k)] whose
-// exact binomial coverage reaches `confidence`. Assumes independent values, no distribution. Empty below the
-// smallest sample that can reach it (6 values for 95 %).
+// Confidence interval of the median from order statistics: the narrowest symmetric pair [x_(k), x_(n+1-k)]
+// whose exact binomial coverage reaches `confidence`. Assumes independent values, no distribution. Empty
+// below the smallest sample that can reach it (6 values for 95 %).
 std::optional<Range> median_interval(std::span<const double> values, double confidence);
 
 struct Summary {
@@ -29,8 +29,8 @@ struct Summary {
 // Needs one value.
 Summary summarise(std::span<const double> values);
 
-// Percentile bootstrap interval of a statistic over independent groups: each replicate draws a group's values with
-// replacement. Deterministic for a seed.
+// Percentile bootstrap interval of a statistic over independent groups: each replicate draws a group's values
+// with replacement. Deterministic for a seed.
 Range bootstrap_interval(std::span<const std::vector<double>> groups, double confidence, int replicates,
                          std::uint64_t seed, double (*statistic)(std::span<const std::vector<double>>));
 
