@@ -22,7 +22,9 @@ Result<void> check(const Matrix& x, std::span<const double> y, std::span<const d
   return {};
 }
 
-double weight_of(std::span<const double> weights, std::size_t i) { return weights.empty() ? 1.0 : weights[i]; }
+double weight_of(std::span<const double> weights, std::size_t i) {
+  return weights.empty() ? 1.0 : weights[i];
+}
 
 // Columns shifted to weighted mean 0 and scaled to weighted variance 1 (constant columns become 0).
 struct Standard {
@@ -88,7 +90,8 @@ double sum_of(std::span<const double> weights, std::size_t n) {
   return weights.empty() ? static_cast<double>(n) : std::accumulate(weights.begin(), weights.end(), 0.0);
 }
 
-Result<Linear> ridge_once(const Matrix& x, std::span<const double> y, double lambda, std::span<const double> weights) {
+Result<Linear> ridge_once(const Matrix& x, std::span<const double> y, double lambda,
+                          std::span<const double> weights) {
   const Standard s = standardise(x, y, weights);
   std::vector<double> centred(y.begin(), y.end());
   for (double& v : centred) v -= s.y_mean;
@@ -148,7 +151,8 @@ Result<Linear> fit_ridge_best(const Matrix& x, std::span<const double> y, std::s
     for (std::size_t i = 0; i < x.rows; ++i) {
       const double w = weight_of(weights, i);
       const std::vector<double> half = solve_lower(f, s.x.row(i));
-      const double leverage = w * (std::inner_product(half.begin(), half.end(), half.begin(), 0.0) + 1 / total);
+      const double leverage =
+          w * (std::inner_product(half.begin(), half.end(), half.begin(), 0.0) + 1 / total);
       const double residual = centred[i] - std::inner_product(c.begin(), c.end(), s.x.row(i).begin(), 0.0);
       const double left_out = residual / std::max(1e-6, 1 - leverage);
       error += w * left_out * left_out;
@@ -178,7 +182,8 @@ Result<std::vector<double>> fit_nonnegative(const Matrix& x, std::span<const dou
   std::vector<double> norm(n);
   for (std::size_t j = 0; j < n; ++j) norm[j] = g(j, j) > 0 ? std::sqrt(g(j, j)) : 0;
   for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t j = 0; j < n; ++j) g(i, j) = norm[i] > 0 && norm[j] > 0 ? g(i, j) / (norm[i] * norm[j]) : 0;
+    for (std::size_t j = 0; j < n; ++j)
+      g(i, j) = norm[i] > 0 && norm[j] > 0 ? g(i, j) / (norm[i] * norm[j]) : 0;
     b[i] = norm[i] > 0 ? b[i] / norm[i] : 0;
   }
   double size = 0;

@@ -10,8 +10,8 @@
 
 namespace nas::learn {
 
-// Lower Cholesky factor of a symmetric positive definite matrix (only its lower half is read); nothing when it
-// is not positive definite.
+// Lower Cholesky factor of a symmetric positive definite matrix (only its lower half is read); nothing when
+// it is not positive definite.
 std::optional<Matrix> cholesky(const Matrix& a);
 // Solves L z = b, or L' z = b.
 std::vector<double> solve_lower(const Matrix& factor, std::span<const double> b);
@@ -44,8 +44,8 @@ struct RidgeOptions {
   int robust_rounds = 0;  // > 0: Huber's M-estimator by reweighting, at 1.345 robust standard deviations
 };
 
-// Least squares with an L2 penalty on standardised columns; the intercept is not penalised. `weights` multiply
-// squared errors: 1 / y^2 makes it relative. Fails on no rows, unequal sizes or non-finite numbers.
+// Least squares with an L2 penalty on standardised columns; the intercept is not penalised. `weights`
+// multiply squared errors: 1 / y^2 makes it relative. Fails on no rows, unequal sizes or non-finite numbers.
 Result<Linear> fit_ridge(const Matrix& x, std::span<const double> y, const RidgeOptions& options = {},
                          std::span<const double> weights = {});
 

@@ -86,21 +86,23 @@ double kendall(std::span<const double> a, std::span<const double> b) {
   const std::size_t n = a.size();
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
-    return a[i] < a[j] || (a[i] == a[j] && b[i] < b[j]);
-  });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t i, std::size_t j) { return a[i] < a[j] || (a[i] == a[j] && b[i] < b[j]); });
   const auto same_a = [&](std::size_t i, std::size_t j) { return a[order[i]] == a[order[j]]; };
   const auto same_b = [&](std::size_t i, std::size_t j) { return b[order[i]] == b[order[j]]; };
   const std::int64_t ties_a = tied_pairs(n, same_a);
-  const std::int64_t ties_ab = tied_pairs(n, [&](std::size_t i, std::size_t j) { return same_a(i, j) && same_b(i, j); });
+  const std::int64_t ties_ab =
+      tied_pairs(n, [&](std::size_t i, std::size_t j) { return same_a(i, j) && same_b(i, j); });
   std::vector<double> values(n);
   for (std::size_t i = 0; i < n; ++i) values[i] = b[order[i]];
   std::vector<double> buffer(n);
   const std::int64_t swaps = count_swaps(values, buffer);
-  const std::int64_t ties_b = tied_pairs(n, [&](std::size_t i, std::size_t j) { return values[i] == values[j]; });
+  const std::int64_t ties_b =
+      tied_pairs(n, [&](std::size_t i, std::size_t j) { return values[i] == values[j]; });
   const auto count = static_cast<std::int64_t>(n);
   const std::int64_t pairs = count * (count - 1) / 2;
-  const double scale = std::sqrt(static_cast<double>(pairs - ties_a)) * std::sqrt(static_cast<double>(pairs - ties_b));
+  const double scale =
+      std::sqrt(static_cast<double>(pairs - ties_a)) * std::sqrt(static_cast<double>(pairs - ties_b));
   return scale > 0 ? static_cast<double>(pairs - ties_a - ties_b + ties_ab - 2 * swaps) / scale : 0;
 }
 
@@ -113,7 +115,8 @@ double coverage(std::span<const double> truth, std::span<const double> low, std:
 
 double mape(std::span<const double> truth, std::span<const double> predicted) {
   double sum = 0;
-  for (std::size_t i = 0; i < truth.size(); ++i) sum += std::abs(predicted[i] - truth[i]) / std::abs(truth[i]);
+  for (std::size_t i = 0; i < truth.size(); ++i)
+    sum += std::abs(predicted[i] - truth[i]) / std::abs(truth[i]);
   return truth.empty() ? 0 : 100 * sum / static_cast<double>(truth.size());
 }
 
@@ -141,7 +144,8 @@ Result<Metrics> evaluate(std::span<const double> truth, std::span<const double> 
   m.n = truth.size();
   const double n = static_cast<double>(m.n);
   for (std::size_t i = 0; i < m.n; ++i) {
-    if (!std::isfinite(truth[i]) || !std::isfinite(predicted[i])) return usage_error("metrics need finite numbers");
+    if (!std::isfinite(truth[i]) || !std::isfinite(predicted[i]))
+      return usage_error("metrics need finite numbers");
     if (truth[i] == 0) return usage_error("a true value of 0 has no relative error");
     const double error = predicted[i] - truth[i];
     const double relative = std::abs(error) / std::abs(truth[i]);

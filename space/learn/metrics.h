@@ -9,11 +9,11 @@ namespace nas::learn {
 // How far predictions are from the truth. Relative errors are |p - t| / |t|; percentages are in percent.
 struct Metrics {
   std::size_t n = 0;
-  double rmse = 0;      // in the target's unit
-  double mae = 0;       // likewise
-  double mape = 0;      // mean absolute percentage error
-  double rmspe = 0;     // root mean squared percentage error
-  double within5 = 0;   // percent of rows with a relative error of at most 5 %
+  double rmse = 0;     // in the target's unit
+  double mae = 0;      // likewise
+  double mape = 0;     // mean absolute percentage error
+  double rmspe = 0;    // root mean squared percentage error
+  double within5 = 0;  // percent of rows with a relative error of at most 5 %
   double within10 = 0;
   double spearman = 0;  // 0 where one side is constant
   double kendall = 0;   // tau-b, likewise

@@ -114,7 +114,8 @@ std::vector<double> Mlp::spread(const Matrix& x) const {
   const std::vector<float> row_values(x.values.begin(), x.values.end());
   predict_members(row_values.data(), x.rows, mean, squares);
   for (std::size_t i = 0; i < x.rows; ++i) {
-    squares[i] = std::sqrt(std::max(0.0, squares[i] / static_cast<double>(members_.size()) - mean[i] * mean[i]));
+    squares[i] =
+        std::sqrt(std::max(0.0, squares[i] / static_cast<double>(members_.size()) - mean[i] * mean[i]));
   }
   return squares;
 }

@@ -11,7 +11,7 @@ namespace nas::learn {
 
 enum class Loss : std::uint8_t {
   squared,
-  huber,     // quadratic within 1 (in units of the target's spread), linear beyond
+  huber,  // quadratic within 1 (in units of the target's spread), linear beyond
   absolute,
 };
 
@@ -22,12 +22,12 @@ struct MlpOptions {
   double learning_rate = 1e-3;  // of Adam (Kingma & Ba 2015), falls to 0 along a half cosine
   double weight_decay = 1e-4;   // decoupled (Loshchilov & Hutter 2019), on weights only
   Loss loss = Loss::squared;
-  int members = 1;              // networks that differ in seed; the prediction is their mean
+  int members = 1;  // networks that differ in seed; the prediction is their mean
   std::uint64_t seed = 0;
 };
 
-// Fully connected ReLU regression. Inputs and target are standardised inside; a constant column has no effect.
-// The fit is a pure function of data and options: the same bits for any number of threads.
+// Fully connected ReLU regression. Inputs and target are standardised inside; a constant column has no
+// effect. The fit is a pure function of data and options: the same bits for any number of threads.
 class Mlp {
  public:
   // `weights` multiply each row's loss (empty: all 1). Fails on no rows, unequal sizes or non-finite numbers.
@@ -55,7 +55,8 @@ class Mlp {
   };
   using Network = std::vector<Layer>;
   friend class MlpTrainer;
-  void predict_members(const float* x, std::size_t rows, std::span<double> mean, std::span<double> squares) const;
+  void predict_members(const float* x, std::size_t rows, std::span<double> mean,
+                       std::span<double> squares) const;
 
   std::size_t inputs_ = 0;
   std::vector<float> input_mean_;

@@ -16,7 +16,8 @@ struct Adam {
   std::vector<float> first;
   std::vector<float> second;
 
-  void update(std::vector<float>& values, const std::vector<float>& gradient, double rate, double decay, int t) {
+  void update(std::vector<float>& values, const std::vector<float>& gradient, double rate, double decay,
+              int t) {
     if (first.empty()) {
       first.assign(values.size(), 0.0F);
       second.assign(values.size(), 0.0F);
@@ -36,9 +37,12 @@ struct Adam {
 
 float loss_slope(Loss loss, float error) {
   switch (loss) {
-    case Loss::squared: return error;
-    case Loss::huber: return std::clamp(error, -1.0F, 1.0F);
-    case Loss::absolute: return error > 0 ? 1.0F : error < 0 ? -1.0F : 0.0F;
+    case Loss::squared:
+      return error;
+    case Loss::huber:
+      return std::clamp(error, -1.0F, 1.0F);
+    case Loss::absolute:
+      return error > 0 ? 1.0F : error < 0 ? -1.0F : 0.0F;
   }
   return error;
 }
@@ -47,8 +51,8 @@ float loss_slope(Loss loss, float error) {
 
 void dense_forward(const float* x, std::size_t rows, std::size_t in, std::size_t width, const float* weight,
                    const float* bias, bool relu, float* out) {
-  gemm(rows, width, in, {x, static_cast<std::ptrdiff_t>(in), 1}, {weight, static_cast<std::ptrdiff_t>(width), 1}, out,
-       width);
+  gemm(rows, width, in, {x, static_cast<std::ptrdiff_t>(in), 1},
+       {weight, static_cast<std::ptrdiff_t>(width), 1}, out, width);
   for (std::size_t i = 0; i < rows; ++i) {
     float* row = out + i * width;
     for (std::size_t j = 0; j < width; ++j) {
@@ -70,9 +74,14 @@ struct MlpTrainer::Work {
   int t = 0;
 };
 
-MlpTrainer::MlpTrainer(const Mlp& mlp, const Matrix& x, std::span<const double> y, std::span<const double> weights,
-                       const MlpOptions& options)
-    : rows_(x.rows), inputs_(x.columns), x_(x.values.size()), y_(x.rows), weight_(x.rows, 1.0F), options_(options) {
+MlpTrainer::MlpTrainer(const Mlp& mlp, const Matrix& x, std::span<const double> y,
+                       std::span<const double> weights, const MlpOptions& options)
+    : rows_(x.rows),
+      inputs_(x.columns),
+      x_(x.values.size()),
+      y_(x.rows),
+      weight_(x.rows, 1.0F),
+      options_(options) {
   for (std::size_t i = 0; i < rows_; ++i) {
     for (std::size_t j = 0; j < inputs_; ++j) {
       x_[i * inputs_ + j] = (static_cast<float>(x(i, j)) - mlp.input_mean_[j]) * mlp.input_scale_[j];
@@ -92,7 +101,8 @@ Mlp::Network MlpTrainer::train(std::uint64_t member) const {
   for (std::size_t l = 0; l < widths.size(); ++l) {
     Mlp::Layer layer{in, widths[l], std::vector<float>(in * widths[l]), std::vector<float>(widths[l])};
     Rng rng(options_.seed, "mlp-init", member, l);
-    const double deviation = std::sqrt((l + 1 < widths.size() ? 2.0 : 1.0) / static_cast<double>(in));  // He 2015
+    const double deviation =
+        std::sqrt((l + 1 < widths.size() ? 2.0 : 1.0) / static_cast<double>(in));  // He 2015
     for (float& w : layer.weight) w = static_cast<float>(rng.normal() * deviation);
     in = layer.out;
     network.push_back(std::move(layer));
@@ -104,7 +114,8 @@ Mlp::Network MlpTrainer::train(std::uint64_t member) const {
   std::vector<std::size_t> order(rows_);
   std::iota(order.begin(), order.end(), std::size_t{0});
   const std::size_t batch = std::clamp<std::size_t>(options_.batch, 1, rows_);
-  const double steps = static_cast<double>(options_.epochs) * std::ceil(static_cast<double>(rows_) / static_cast<double>(batch));
+  const double steps = static_cast<double>(options_.epochs) *
+                       std::ceil(static_cast<double>(rows_) / static_cast<double>(batch));
   for (int epoch = 0; epoch < options_.epochs; ++epoch) {
     Rng(options_.seed, "mlp-order", member, static_cast<std::uint64_t>(epoch)).shuffle(std::span(order));
     for (std::size_t begin = 0; begin < rows_; begin += batch) {
@@ -125,7 +136,8 @@ void MlpTrainer::backward_loss(Work& work, std::span<const std::size_t> rows) co
   }
 }
 
-void MlpTrainer::step(Mlp::Network& network, Work& work, std::span<const std::size_t> rows, double rate) const {
+void MlpTrainer::step(Mlp::Network& network, Work& work, std::span<const std::size_t> rows,
+                      double rate) const {
   const std::size_t count = rows.size();
   ++work.t;
   work.activations[0].resize(count * inputs_);
@@ -135,8 +147,8 @@ void MlpTrainer::step(Mlp::Network& network, Work& work, std::span<const std::si
   for (std::size_t l = 0; l < network.size(); ++l) {
     const Mlp::Layer& layer = network[l];
     work.activations[l + 1].resize(count * layer.out);
-    dense_forward(work.activations[l].data(), count, layer.in, layer.out, layer.weight.data(), layer.bias.data(),
-                  l + 1 < network.size(), work.activations[l + 1].data());
+    dense_forward(work.activations[l].data(), count, layer.in, layer.out, layer.weight.data(),
+                  layer.bias.data(), l + 1 < network.size(), work.activations[l + 1].data());
   }
   backward_loss(work, rows);
   for (std::size_t l = network.size(); l-- > 0;) {

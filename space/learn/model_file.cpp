@@ -35,7 +35,8 @@ bool parse_number(std::string_view text, T& value) {
 }
 
 bool parse_values(std::string_view line, std::size_t count, std::vector<double>& values) {
-  if (line.size() < count) return false;  // each takes a character at least: no huge allocation from a bad count
+  if (line.size() < count)
+    return false;  // each takes a character at least: no huge allocation from a bad count
   values.reserve(count);
   while (!line.empty()) {
     const std::size_t at = line.find(' ');
@@ -81,7 +82,8 @@ Result<ModelReader> ModelReader::open(std::string_view content, std::string wher
   reader.where_ = std::move(where);
   if (!content.starts_with(kMagic)) return reader.error("not a model file: it must start with 'hwnas-model'");
   constexpr std::size_t kTail = 7 + 64 + 1;
-  if (content.size() < kTail || content.substr(content.size() - kTail, 7) != "sha256 ") {
+  if (content.size() < kTail || content.back() != '\n' ||
+      content.substr(content.size() - kTail, 7) != "sha256 ") {
     return reader.error("model file ends without its checksum: it was cut off");
   }
   std::string_view body = content.substr(0, content.size() - kTail);
@@ -114,7 +116,8 @@ Result<void> ModelReader::parse(std::string_view body) {
     std::size_t count = 0;
     if (!parse_number(count_text, count)) return broken(key);
     if (type == "numbers") {
-      if (!parse_values(more ? line : std::string_view{}, count, numbers_[std::string(key)])) return broken(key);
+      if (!parse_values(more ? line : std::string_view{}, count, numbers_[std::string(key)]))
+        return broken(key);
     } else if (type == "text" && count < body.size() && body[count] == '\n') {
       texts_[std::string(key)] = std::string(body.substr(0, count));
       body.remove_prefix(count + 1);

@@ -22,7 +22,10 @@ Split split_rows(std::size_t rows, double train, std::uint64_t seed) {
   const std::size_t validation_end = std::min(rows, train_end + share(0.1));
   Split split;
   for (std::size_t i = 0; i < rows; ++i) {
-    (i < train_end ? split.train : i < validation_end ? split.validation : split.test).push_back(keys[i].second);
+    (i < train_end        ? split.train
+     : i < validation_end ? split.validation
+                          : split.test)
+        .push_back(keys[i].second);
   }
   return split;
 }

@@ -32,8 +32,8 @@ class Data {
   }
   Result<void> fill(const Matrix& x) {
     const std::vector<float> values(x.values.begin(), x.values.end());
-    return check(XGDMatrixCreateFromMat(values.data(), x.rows, x.columns, std::numeric_limits<float>::quiet_NaN(),
-                                        &handle_));
+    return check(XGDMatrixCreateFromMat(values.data(), x.rows, x.columns,
+                                        std::numeric_limits<float>::quiet_NaN(), &handle_));
   }
   Result<void> set(const char* field, std::span<const double> numbers) {
     const std::vector<float> values(numbers.begin(), numbers.end());
