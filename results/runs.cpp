@@ -1,20 +1,13 @@
 #include "results/runs.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 
+#include "results/queue_rules.h"
 #include "results/tables.h"
 #include "space/base/file.h"
 
 namespace nas::results {
 namespace {
-
-std::string host_name() {
-  std::array<char, 256> text{};
-  return ::gethostname(text.data(), text.size() - 1) == 0 ? text.data() : "unknown";
-}
 
 bool is_number(const std::string& text) {
   return !text.empty() && text.size() < 18 &&
