@@ -13,11 +13,12 @@ namespace nas::apps {
 // What every command shares. A command's callback only sets `action`; main runs it, prints its error as one
 // line and turns it into the exit code.
 struct Context {
-  std::string format = "table";  // table, json, jsonl, csv, value
-  std::string project = ".";     // the project folder: hwnas.json, hwnas.db, runs/, exports/
+  std::string format = "table";      // table, json, jsonl, csv, value
+  std::vector<std::string> columns;  // keys to print, in order; empty: the command's own
+  std::string project = ".";         // the project folder: hwnas.json, hwnas.db, runs/, exports/
   int verbosity = 0;
   bool quiet = false;
-  std::string program;  // path of this executable
+  std::vector<std::string> arguments;  // argv as given
   // Returns the exit code of a run that did not fail (0, or 3, 4, 6, 75, … with its meaning already printed).
   std::function<Result<int>()> action;
 };
@@ -26,15 +27,27 @@ struct Context {
 struct Column {
   std::string key;
   std::string heading;
-  std::string unit;
+  std::string unit = {};
 };
 
 // Prints to stdout in the chosen format: aligned text, one JSON array, one object a line, CSV, bare values.
+// JSON keeps every key of the records; the other formats print the columns (or --columns).
 void print_records(const Context& context, const std::vector<Column>& columns,
                    const std::vector<nlohmann::ordered_json>& records);
-// One record: "key  value" lines, or one JSON object.
+// One record: "heading  value unit" lines, or one JSON object.
 void print_record(const Context& context, const std::vector<Column>& columns,
                   const nlohmann::ordered_json& record);
+
+// A subcommand whose help shows `examples` before anything else.
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description,
+                      const std::vector<std::string>& examples);
+
+// Runs the same command line in hwnas-torch, the build of this program that is linked with LibTorch (its
+// start costs most of a second, so only commands that need it pay). Returns only when that program cannot be
+// started.
+Result<int> continue_with_torch(const Context& context);
+// True in hwnas-torch.
+bool has_torch();
 
 // The explicit list of commands, one function a group, each in <group>_commands.cpp.
 void add_space_commands(CLI::App& app, Context& context);

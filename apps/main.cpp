@@ -1,0 +1,164 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "apps/command.h"
+#include "space/json/document.h"
+
+namespace nas::apps {
+namespace {
+
+// Commands whose work needs LibTorch: hwnas hands them to hwnas-torch, which has them all.
+struct TorchCommand {
+  const char* name;
+  const char* description;
+};
+constexpr TorchCommand kTorchCommands[] = {
+    {"train", "Train a once-for-all supernet, or one network"},
+    {"evaluate", "Accuracy of sub-networks of a trained supernet"},
+};
+
+// Shows a command's examples (kept in its footer) before its usage.
+class ExamplesFirst : public CLI::Formatter {
+ public:
+  std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
+    if (mode == CLI::AppFormatMode::Sub) return CLI::Formatter::make_help(app, name, mode);
+    std::string text = make_description(app);
+    if (!app->get_footer().empty()) text += "\nExamples:\n" + app->get_footer() + "\n";
+    text +=
+        make_usage(app, name) + make_positionals(app) + make_groups(app, mode) + make_subcommands(app, mode);
+    return text;
+  }
+};
+
+int exit_code(const Error& error) {
+  switch (error.kind) {
+    case ErrorKind::usage:
+      return 2;
+    case ErrorKind::infeasible:
+      return 3;
+    case ErrorKind::verification:
+      return 4;
+    case ErrorKind::device:
+      return 5;
+    case ErrorKind::partial:
+      return 6;
+    case ErrorKind::store:
+      return 7;
+    case ErrorKind::failure:
+      break;
+  }
+  return 1;
+}
+
+// The first argument that is no option nor an option's value.
+std::string command_of(const std::vector<std::string>& arguments) {
+  for (std::size_t i = 1; i < arguments.size(); ++i) {
+    if (!arguments[i].starts_with('-')) return arguments[i];
+    const auto takes_value = {"-f", "--format", "-C", "--project", "--columns"};
+    if (std::find(takes_value.begin(), takes_value.end(), arguments[i]) != takes_value.end()) ++i;
+  }
+  return {};
+}
+
+void add_options(CLI::App& app, Context& context) {
+  app.add_option("-f,--format", context.format, "How to print: table, json, jsonl, csv, value")
+      ->check(CLI::IsMember({"table", "json", "jsonl", "csv", "value"}));
+  app.add_option("--columns", context.columns, "Keys to print, separated by commas")->delimiter(',');
+  app.add_option("-C,--project", context.project, "The project folder")->envname("HWNAS_PROJECT");
+  app.add_flag("-v,--verbose", context.verbosity, "Say more; twice for more still");
+  app.add_flag("-q,--quiet", context.quiet, "No progress on stderr");
+  app.set_version_flag("--version", std::string("hwnas ") + HWNAS_VERSION);
+  app.fallthrough();
+  app.require_subcommand(0, 1);
+}
+
+int usage_failure(const CLI::App& app, const CLI::ParseError& e, const std::string& command) {
+  std::string message = e.what();
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(sub->get_name());
+  if (!command.empty() && std::find(names.begin(), names.end(), command) == names.end()) {
+    message = "unknown command \"" + command + "\"";
+    if (const std::string hint = nearest(command, names); !hint.empty())
+      message += "; did you mean \"" + hint + "\"?";
+  }
+  std::fprintf(stderr, "hwnas: error: %s\nRun `hwnas --help` for the commands.\n", message.c_str());
+  return 2;
+}
+
+int run(int argc, char** argv) {
+  Context context;
+  context.arguments.assign(argv, argv + argc);
+  const std::string command = command_of(context.arguments);
+  if (!has_torch())
+    for (const TorchCommand& torch : kTorchCommands)
+      if (command == torch.name) {
+        const auto failed = continue_with_torch(context);
+        std::fprintf(stderr, "%s\n", to_string(failed.error()).c_str());
+        return exit_code(failed.error());
+      }
+  CLI::App app{"hwnas: networks made for your images and your device", "hwnas"};
+  app.formatter(std::make_shared<ExamplesFirst>());
+  app.footer("  hwnas space list\n  hwnas space count ofa-mbv3-w1.0 -f json");
+  add_options(app, context);
+  add_space_commands(app, context);
+  if (!has_torch())
+    for (const TorchCommand& torch : kTorchCommands) app.add_subcommand(torch.name, torch.description);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    return usage_failure(app, e, command);
+  }
+  if (!context.action) {
+    // A group without its verb: show what there is.
+    const auto chosen = app.get_subcommands();
+    std::fputs((chosen.empty() ? app : *chosen.front()).help().c_str(),
+               chosen.empty() && argc == 1 ? stdout : stderr);
+    return argc == 1 ? 0 : 2;
+  }
+  const Result<int> result = context.action();
+  if (result) return *result;
+  std::fprintf(stderr, "%s\n", to_string(result.error()).c_str());
+  return exit_code(result.error());
+}
+
+}  // namespace
+
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description,
+                      const std::vector<std::string>& examples) {
+  CLI::App* command = parent.add_subcommand(name, description);
+  std::string text;
+  for (const std::string& example : examples) text += (text.empty() ? "  " : "\n  ") + example;
+  command->footer(text);
+  command->fallthrough();
+  return command;
+}
+
+bool has_torch() { return HWNAS_HAS_TORCH != 0; }
+
+Result<int> continue_with_torch(const Context& context) {
+  std::error_code failed;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", failed);
+  const std::string program = (self.parent_path() / "hwnas-torch").string();
+  std::vector<char*> argv;
+  for (const std::string& argument : context.arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  execv(program.c_str(), argv.data());
+  return Error{"this command needs LibTorch, and " + program + " is not there; build with -DHWNAS_TORCH=ON"};
+}
+
+}  // namespace nas::apps
+
+int main(int argc, char** argv) {
+  try {
+    return nas::apps::run(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "hwnas: error: %s\n", e.what());
+    return 1;
+  }
+}

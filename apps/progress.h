@@ -1,0 +1,34 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace nas::apps {
+
+// Progress of one long step on stderr: a line redrawn at most ten times a second on a terminal, a plain line
+// every 30 seconds otherwise, nothing when quiet. Drawing costs nothing that a step would notice.
+class Progress {
+ public:
+  // `total` 0: unknown.
+  Progress(std::string what, std::uint64_t total, bool quiet = false);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void update(std::uint64_t done, const std::string& note = {});
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::string what_;
+  std::uint64_t total_;
+  bool quiet_;
+  bool terminal_;
+  bool drawn_ = false;
+  Clock::time_point start_;
+  Clock::time_point last_;
+};
+
+// "42 s", "3 min 5 s", "2 h 10 min".
+std::string duration_text(double seconds);
+
+}  // namespace nas::apps
