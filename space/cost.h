@@ -28,6 +28,17 @@ Params params(const Network& network);
 Bytes weight_bytes(const Layer& layer, Precision precision);
 Bytes weight_bytes(const Network& network, Precision precision);
 
+// What one pass over the network gives; all sums saturate at the largest 64-bit number.
+struct Cost {
+  Macs macs;
+  Params params;
+  Bytes weight_bytes;
+};
+Cost cost(const Network& network, Precision precision);
+
+// The stored weights of layer `index` within its network: knows which batch norm is folded into what.
+Bytes weight_bytes(const Network& network, std::size_t index, Precision precision);
+
 // Bytes of the layer's output tensor.
 Bytes output_bytes(const Layer& layer, Precision precision);
 
