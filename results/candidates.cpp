@@ -129,6 +129,14 @@ Result<std::vector<Candidate>> front(Store& store, Id run) {
   return select<Candidate>(store.db(), "WHERE run_id=? AND on_front=1 ORDER BY number", run);
 }
 
+Result<std::vector<Candidate>> best_candidates(Store& store, Id run, std::int64_t limit) {
+  return select<Candidate>(
+      store.db(),
+      "INDEXED BY candidate_accuracy WHERE run_id=? AND state='ok' AND accuracy IS NOT NULL "
+      "ORDER BY accuracy DESC LIMIT ?",
+      run, limit);
+}
+
 Result<Candidate> get_candidate(Store& store, Id run, std::int64_t number) {
   NAS_TRY(found, (select_one<Candidate>(store.db(), "WHERE run_id=? AND number=?", run, number)));
   if (found) return *std::move(found);

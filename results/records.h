@@ -193,6 +193,7 @@ struct Run {
   std::int64_t candidates = 0;            // kept by add_candidates()
   std::int64_t feasible = 0;
   std::string error = {};
+  std::string note = {};
 };
 
 // A genotype of a space. Not owned by a run: its evaluations serve all of them.

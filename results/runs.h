@@ -38,6 +38,8 @@ Result<void> set_front(Store& store, Id run, std::span<const std::int64_t> numbe
 Result<std::vector<Candidate>> list_candidates(Store& store, Id run, std::int64_t first = 0,
                                                std::int64_t limit = 1000);
 Result<std::vector<Candidate>> front(Store& store, Id run);
+// The feasible candidates of the highest accuracy.
+Result<std::vector<Candidate>> best_candidates(Store& store, Id run, std::int64_t limit);
 Result<Candidate> get_candidate(Store& store, Id run, std::int64_t number);
 
 // The cache of evaluations: what is known is left as it is.

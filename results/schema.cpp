@@ -66,7 +66,7 @@ CREATE TABLE run(
   budget TEXT NOT NULL, priority INTEGER NOT NULL, max_failures INTEGER NOT NULL, state TEXT NOT NULL,
   created INTEGER NOT NULL, started INTEGER, ended INTEGER, tool_version TEXT NOT NULL, git TEXT NOT NULL,
   host TEXT NOT NULL, best INTEGER, candidates INTEGER NOT NULL, feasible INTEGER NOT NULL,
-  error TEXT NOT NULL) STRICT;
+  error TEXT NOT NULL, note TEXT NOT NULL DEFAULT '') STRICT;
 CREATE INDEX run_of_batch ON run(batch) WHERE batch <> '';
 CREATE TABLE candidate(
   run_id INTEGER NOT NULL REFERENCES run(id) ON DELETE CASCADE, number INTEGER NOT NULL,
@@ -75,6 +75,7 @@ CREATE TABLE candidate(
   accuracy REAL, latency_ms REAL, latency_low REAL, latency_high REAL, ram_bytes INTEGER, flash_bytes INTEGER,
   energy_mj REAL, params INTEGER, macs INTEGER, source TEXT NOT NULL, extra TEXT NOT NULL, error TEXT NOT NULL,
   created INTEGER NOT NULL, PRIMARY KEY(run_id, number)) STRICT, WITHOUT ROWID;
+CREATE INDEX candidate_accuracy ON candidate(run_id, accuracy) WHERE state = 'ok';
 CREATE INDEX candidate_front ON candidate(run_id) WHERE on_front = 1;
 CREATE TABLE evaluation(
   arch_id INTEGER NOT NULL REFERENCES arch(id), checkpoint_id INTEGER NOT NULL REFERENCES checkpoint(id),
@@ -132,6 +133,20 @@ CREATE INDEX event_of_run ON event(run_id, id);
 CREATE INDEX event_of_task ON event(task_id) WHERE task_id IS NOT NULL;
 )sql";
 
+// Step i brings format i + 1 to format i + 2. A step that has been released is never changed.
+constexpr std::array<const char*, kSchemaVersion - 1> kSteps{
+    // Notes of users on runs; the best candidates of a long run without a scan.
+    "ALTER TABLE run ADD COLUMN note TEXT NOT NULL DEFAULT '';"
+    "CREATE INDEX candidate_accuracy ON candidate(run_id, accuracy) WHERE state = 'ok';",
+};
+
+// "<stem>.bak", or with a number where that exists.
+std::filesystem::path free_name(const std::string& stem) {
+  std::filesystem::path name = stem + ".bak";
+  for (int i = 2; std::filesystem::exists(name); ++i) name = stem + "-" + std::to_string(i) + ".bak";
+  return name;
+}
+
 }  // namespace
 
 std::string schema_sql() {
@@ -140,6 +155,23 @@ std::string schema_sql() {
          ";\nPRAGMA user_version = " + std::to_string(kSchemaVersion) + ";\n";
 }
 
-Result<std::filesystem::path> migrate(Database&) { return std::filesystem::path(); }
+Result<std::filesystem::path> migrate(Database& database) {
+  NAS_TRY(found, database.value<std::int64_t>("PRAGMA user_version"));
+  const auto from = found.value_or(0);
+  if (from == kSchemaVersion) return std::filesystem::path();
+  if (from < 1 || from > kSchemaVersion)
+    return Error{"no way leads from format " + std::to_string(from) + " to " + std::to_string(kSchemaVersion),
+                 database.path().string(), ErrorKind::store};
+  const std::filesystem::path copy = free_name(database.path().string() + ".v" + std::to_string(from));
+  NAS_CHECK(database.copy_to(copy));
+  NAS_TRY(transaction, Transaction::begin(database));
+  NAS_TRY(now, database.value<std::int64_t>("PRAGMA user_version"));
+  for (std::int64_t version = now.value_or(0); version < kSchemaVersion; ++version) {
+    NAS_CHECK(database.script(kSteps[static_cast<std::size_t>(version - 1)]));
+    NAS_CHECK(database.script("PRAGMA user_version = " + std::to_string(version + 1)));
+  }
+  NAS_CHECK(transaction.commit());
+  return copy;
+}
 
 }  // namespace nas::results

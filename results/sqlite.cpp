@@ -64,6 +64,11 @@ std::string advice(int code, int system_error) {
     case SQLITE_CANTOPEN:
       return "the file cannot be opened: check that the folder exists and may be read and written by this "
              "user";
+    case SQLITE_IOERR:
+      return "the file could not be read or written (no space, a quota, a limit on file sizes, or a failing "
+             "disk); the change was rolled back and the store is as it was before it: make room or repair, "
+             "then "
+             "run again";
     default:
       return {};
   }
