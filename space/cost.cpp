@@ -18,7 +18,7 @@ std::int64_t plus(std::int64_t a, std::int64_t b) {
   return __builtin_add_overflow(a, b, &sum) ? kMost : sum;
 }
 
-const Shape& keys_of(const Layer& l) { return l.keys.channels > 0 ? l.keys : l.in; }
+const Shape& keys_of(const Layer& l) { return l.side.channels > 0 ? l.side : l.in; }
 
 // Weights of a layer as a matrix: rows (output channels) of equal length. Attention is four of them.
 struct Matrix {
@@ -88,6 +88,8 @@ std::int64_t layer_params(const Layer& l) {
                   l.bias ? std::int64_t{l.in.channels} + l.hidden : 0);
     case LayerKind::attention:
       return plus(attention_weights(l), l.bias ? 3 * std::int64_t{l.hidden} + l.in.channels : 0);
+    case LayerKind::embedding:
+      return times(l.hidden, l.out.channels);
     case LayerKind::positional:
       return plus(l.out.elements(), l.out.height > l.in.height ? l.out.channels : 0);
     default:
@@ -125,6 +127,8 @@ std::int64_t layer_bytes(const Layer& l, std::int64_t bits, bool folded, bool fo
       return plus(stored(l.hidden, l.in.channels, bits, l.bias), stored(l.in.channels, l.hidden, bits, l.bias));
     case LayerKind::attention:
       return attention_bytes(l, bits);
+    case LayerKind::embedding:
+      return times(l.hidden, plus(times(l.out.channels, bits >= 32 ? 32 : bits), 7) / 8);
     case LayerKind::positional: {
       const std::int64_t rows = std::int64_t{l.out.height} * l.out.width + (l.out.height > l.in.height ? 1 : 0);
       return times(rows, plus(times(l.out.channels, bits >= 32 ? 32 : bits), 7) / 8);

@@ -73,21 +73,34 @@ bool read_letter(std::string_view word, Kernel& k) {
   word.remove_prefix(word.empty() ? 0 : 1);
   Layer& l = k.anchor;
   switch (letter) {
-    case 'k': return (take_prefix(word, "v") ? take_shape(word, l.keys) : take_number(word, l.kernel)) && word.empty();
-    case 's': return take_number(word, l.stride) && word.empty();
-    case 'p': return take_number(word, l.padding) && word.empty();
-    case 'g': return take_number(word, l.groups) && word.empty();
-    case 'm': return take_number(word, l.hidden) && word.empty();
-    case 'n': return take_number(word, l.heads) && word.empty();
-    case 'w': return take_bits(word, l.weight_bits) && take_prefix(word, "a") && take_bits(word, l.activation_bits) && word.empty();
-    case 'i': return take_bits(word, k.input_bits[0]) && (!take_prefix(word, ",") || take_bits(word, k.input_bits[1])) && word.empty();
-    default: return false;
+    case 'k':
+      return (take_prefix(word, "v") ? take_shape(word, l.side) : take_number(word, l.kernel)) &&
+             word.empty();
+    case 's':
+      return take_number(word, l.stride) && word.empty();
+    case 'p':
+      return take_number(word, l.padding) && word.empty();
+    case 'g':
+      return take_number(word, l.groups) && word.empty();
+    case 'm':
+      return take_number(word, l.hidden) && word.empty();
+    case 'n':
+      return take_number(word, l.heads) && word.empty();
+    case 'w':
+      return take_bits(word, l.weight_bits) && take_prefix(word, "a") && take_bits(word, l.activation_bits) &&
+             word.empty();
+    case 'i':
+      return take_bits(word, k.input_bits[0]) &&
+             (!take_prefix(word, ",") || take_bits(word, k.input_bits[1])) && word.empty();
+    default:
+      return false;
   }
 }
 
 bool read_word(std::string_view word, Kernel& k) {
   if (word.find("->") != std::string_view::npos)
-    return take_shape(word, k.anchor.in) && take_prefix(word, "->") && take_shape(word, k.anchor.out) && word.empty();
+    return take_shape(word, k.anchor.in) && take_prefix(word, "->") && take_shape(word, k.anchor.out) &&
+           word.empty();
   return read_flag(word, k) || read_letter(word, k);
 }
 
@@ -127,7 +140,8 @@ std::string signature(const Kernel& k) {
   if (l.hidden != 0) s += " m" + std::to_string(l.hidden);
   if (l.heads != 0) s += " n" + std::to_string(l.heads);
   s += " " + text(l.in) + "->" + text(l.out);
-  if (l.keys.channels != 0) s += " kv" + text(l.keys);
+  // The second operand of an add has the shape of the first.
+  if (l.side.channels != 0 && l.kind != LayerKind::add) s += " kv" + text(l.side);
   if (l.activation != Activation::none) s += " f:" + std::string(to_string(l.activation));
   if (l.bias) s += " bias";
   if (k.batch_norm) s += " bn";

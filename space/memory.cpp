@@ -92,7 +92,7 @@ std::int64_t scratch_bytes(const Layer& l, const MemoryOptions& o) {
     case LayerKind::squeeze_excite:  // pooled vector, hidden vector, gate
       return bits_to_bytes(2 * std::int64_t{l.in.channels} + l.hidden, bits);
     case LayerKind::attention: {  // q, k, v and one table of scores per head
-      const Shape& keys = l.keys.channels > 0 ? l.keys : l.in;
+      const Shape& keys = l.side.channels > 0 ? l.side : l.in;
       const double queries = double(l.in.height) * l.in.width, sources = double(keys.height) * keys.width;
       return capped(((queries + 2 * sources) * l.hidden + l.heads * queries * sources) * double(bits) / 8);
     }

@@ -107,10 +107,10 @@ bool has_weights(const Layer& layer) {
 }
 
 std::string_view to_string(LayerKind kind) {
-  constexpr std::string_view kNames[] = {"input",          "conv",       "batch_norm", "activation",
-                                         "squeeze_excite", "max_pool",   "avg_pool",   "global_pool",
-                                         "linear",         "add",        "concat",     "zero",
-                                         "patch_embed",    "positional", "layer_norm", "attention"};
+  constexpr std::string_view kNames[] = {
+      "input",       "conv",        "batch_norm", "activation", "squeeze_excite", "max_pool",
+      "avg_pool",    "global_pool", "linear",     "add",        "concat",         "zero",
+      "patch_embed", "positional",  "layer_norm", "embedding",  "attention"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 

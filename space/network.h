@@ -96,7 +96,6 @@ struct Layer {
   Shape in;                                    // of inputs[0]
   Shape side;                                  // of inputs[1], empty (0 channels) without one
   Shape out;
-  Shape keys;                                  // of inputs[1] where attention reads keys and values from there
   std::int32_t kernel = 1;
   std::int32_t stride = 1;
   std::int32_t padding = 0;
