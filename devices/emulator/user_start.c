@@ -4,16 +4,16 @@
 
 #include "nas_board.h"
 
-static int32_t move(FILE *file, void *to, const void *from, uint32_t size) {
-  if (!file) return -1;
-  const size_t moved = to ? fread(to, 1, size, file) : fwrite(from, 1, size, file);
-  return fclose(file) == 0 ? (int32_t)moved : -1;
+static int32_t finish(FILE *file, size_t moved) { return fclose(file) == 0 ? (int32_t)moved : -1; }
+
+int32_t nas_read_file(const char *name, void *data, uint32_t size) {
+  FILE *const file = fopen(name, "rb");
+  return file ? finish(file, fread(data, 1, size, file)) : -1;
 }
 
-int32_t nas_read_file(const char *name, void *data, uint32_t size) { return move(fopen(name, "rb"), data, NULL, size); }
-
 int32_t nas_write_file(const char *name, const void *data, uint32_t size) {
-  return move(fopen(name, "wb"), NULL, data, size);
+  FILE *const file = fopen(name, "wb");
+  return file ? finish(file, fwrite(data, 1, size, file)) : -1;
 }
 
 void nas_print(const char *text) { fputs(text, stdout); }
