@@ -1,13 +1,15 @@
 #pragma once
-#include <string_view>
+#include <string>
+
+#include "space/base/embedded.h"
 
 namespace nas::devices::emulator {
 
-// Texts of the C files beside this header, so that the built program needs no source folder.
-std::string_view insn_plugin_source();
-std::string_view board_header();
-std::string_view cortex_m_start_source();
-std::string_view user_start_source();
-std::string_view cortex_m_linker_script();  // with @FLASH_ORIGIN@ and the like to fill in
+// The C files beside this header, so that the built program needs no source folder.
+std::span<const EmbeddedFile> emulator_files();
+
+// The text of one of them, which must exist: "insn_plugin.c", "nas_board.h", "cortex_m_start.c",
+// "user_start.c", or "cortex_m.ld" with @FLASH_ORIGIN@ and the like to fill in.
+std::string emulator_file(std::string_view name);
 
 }  // namespace nas::devices::emulator

@@ -48,7 +48,7 @@ std::string replace_all(std::string text, const std::string& what, const std::st
 }
 
 std::string linker_script(const Board& board) {
-  std::string text(cortex_m_linker_script());
+  std::string text = emulator_file("cortex_m.ld");
   text = replace_all(text, "@FLASH_ORIGIN@", std::to_string(board.flash.origin));
   text = replace_all(text, "@FLASH_LENGTH@", std::to_string(board.flash.length));
   text = replace_all(text, "@RAM_ORIGIN@", std::to_string(board.ram.origin));
@@ -123,7 +123,7 @@ Result<std::vector<RegionCount>> read_counts(const fs::path& file) {
 Result<fs::path> Emulator::plugin() const {
   const std::string compiler = "gcc";
   const std::vector<std::string> flags = {"-std=gnu11", "-O2", "-shared", "-fPIC"};
-  const std::map<std::string, std::string> files = {{"insn_plugin.c", std::string(insn_plugin_source())}};
+  const std::map<std::string, std::string> files = {{"insn_plugin.c", emulator_file("insn_plugin.c")}};
   NAS_TRY(version, version_of(compiler));
   const fs::path target = fs::absolute(cache_) / (cache_key(version, flags, files) + ".so");
   if (fs::exists(target)) return target;
@@ -142,7 +142,7 @@ Result<BuiltProgram> Emulator::compile(const std::string& compiler, const Progra
                                        const std::vector<std::string>& machine_flags,
                                        const std::string& script) const {
   std::map<std::string, std::string> files = program.sources;
-  files["nas_board.h"] = std::string(board_header());
+  files["nas_board.h"] = emulator_file("nas_board.h");
   files["nas_start.c"] = start;
   if (!script.empty()) files["nas_board.ld"] = script;
   std::vector<std::string> flags = program.flags;
@@ -169,16 +169,16 @@ Result<BuiltProgram> Emulator::build(const Board& board, const Program& program)
   flags.insert(flags.end(), {"-ffunction-sections", "-fdata-sections", "-nostartfiles", "--specs=nano.specs",
                              "--specs=nosys.specs", "-Wl,--gc-sections", "-Wl,-u,nas_region_begin",
                              "-Wl,-u,nas_region_end", "-Wl,--no-warn-rwx-segments", "-T", "nas_board.ld"});
-  return compile("arm-none-eabi-gcc", program, std::string(cortex_m_start_source()), flags,
+  return compile("arm-none-eabi-gcc", program, emulator_file("cortex_m_start.c"), flags,
                  linker_script(board));
 }
 
 Result<BuiltProgram> Emulator::build_aarch64(const Program& program) const {
-  return compile("aarch64-linux-gnu-gcc", program, std::string(user_start_source()), {"-static"}, "");
+  return compile("aarch64-linux-gnu-gcc", program, emulator_file("user_start.c"), {"-static"}, "");
 }
 
 Result<BuiltProgram> Emulator::build_host(const Program& program) const {
-  return compile("gcc", program, std::string(user_start_source()), {}, "");
+  return compile("gcc", program, emulator_file("user_start.c"), {}, "");
 }
 
 // `command` ends before the plugin's option; the program file is appended.
