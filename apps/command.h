@@ -50,6 +50,7 @@ Result<int> continue_with_torch(const Context& context);
 bool has_torch();
 
 // The explicit list of commands, one function a group, each in <group>_commands.cpp.
+void add_data_commands(CLI::App& app, Context& context);
 void add_space_commands(CLI::App& app, Context& context);
 
 }  // namespace nas::apps

@@ -104,6 +104,7 @@ int run(int argc, char** argv) {
   app.formatter(std::make_shared<ExamplesFirst>());
   app.footer("  hwnas space list\n  hwnas space count ofa-mbv3-w1.0 -f json");
   add_options(app, context);
+  add_data_commands(app, context);
   add_space_commands(app, context);
   if (!has_torch())
     for (const TorchCommand& torch : kTorchCommands) app.add_subcommand(torch.name, torch.description);

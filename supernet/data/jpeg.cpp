@@ -15,14 +15,10 @@ struct Header {
   bool four_channels = false;  // CMYK or YCCK
 };
 
-// One decompressor a thread: making one costs as much as decoding a thumbnail.
-tjhandle decompressor() {
-  struct Closer {
-    void operator()(void* handle) const { tjDestroy(handle); }
-  };
-  thread_local const std::unique_ptr<void, Closer> handle(tjInitDecompress());
-  return handle.get();
-}
+// A decompressor a picture, although one could be kept: it remembers tables of earlier files, and after an
+// error it may refuse good ones, so that a result would depend on what its thread has seen before.
+using Decompressor = std::unique_ptr<void, int (*)(tjhandle)>;
+Decompressor new_decompressor() { return {tjInitDecompress(), &tjDestroy}; }
 
 Error jpeg_error(tjhandle handle) {
   return usage_error(std::string("broken JPEG: ") + tjGetErrorStr2(handle));
@@ -32,6 +28,7 @@ Result<Header> read_header(tjhandle handle, std::span<const std::uint8_t> bytes)
   int width = 0, height = 0, subsampling = 0, colours = 0;
   if (tjDecompressHeader3(handle, bytes.data(), bytes.size(), &width, &height, &subsampling, &colours) != 0)
     return jpeg_error(handle);
+  if (height < 1 || width < 1) return usage_error("broken JPEG: it ends before its picture's header");
   NAS_TRY(size, check_size(height, width));
   return Header{size, colours == TJCS_CMYK || colours == TJCS_YCCK};
 }
@@ -96,19 +93,20 @@ Result<void> decompress(tjhandle handle, std::span<const std::uint8_t> bytes, st
 }  // namespace
 
 Result<ImageSize> jpeg_size(std::span<const std::uint8_t> bytes) {
-  NAS_TRY(header, read_header(decompressor(), bytes));
+  const Decompressor handle = new_decompressor();
+  NAS_TRY(header, read_header(handle.get(), bytes));
   return header.size;
 }
 
 Result<Image> decode_jpeg(std::span<const std::uint8_t> bytes, int at_least) {
-  const tjhandle handle = decompressor();
-  NAS_TRY(header, read_header(handle, bytes));
+  const Decompressor handle = new_decompressor();
+  NAS_TRY(header, read_header(handle.get(), bytes));
   const tjscalingfactor scale = choose_scale(header.size, at_least);
   const int height = TJSCALED(header.size.height, scale), width = TJSCALED(header.size.width, scale);
   const std::size_t area = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
   std::vector<std::uint8_t> pixels(area * (header.four_channels ? 4 : 3));
-  NAS_CHECK(
-      decompress(handle, bytes, pixels.data(), height, width, header.four_channels ? TJPF_CMYK : TJPF_RGB));
+  NAS_CHECK(decompress(handle.get(), bytes, pixels.data(), height, width,
+                       header.four_channels ? TJPF_CMYK : TJPF_RGB));
   if (header.four_channels) return from_cmyk(height, width, pixels, has_adobe_segment(bytes));
   return Image{height, width, std::move(pixels)};
 }

@@ -46,6 +46,7 @@ void sample_bilinear(const std::vector<float>& source, int side, double x, doubl
           inside ? source.data() + 3 * (static_cast<std::ptrdiff_t>(sy) * side + sx) : nullptr;
       for (int c = 0; c < 3; ++c) out[c] += w * (inside ? from[c] : kFill);
     }
+  for (int c = 0; c < 3; ++c) out[c] = clamp255(out[c]);  // the weights sum to 1 but for rounding
 }
 
 void warp(Canvas canvas, const Affine& m) {
@@ -79,7 +80,7 @@ void autocontrast(Canvas canvas) {
     if (high - low < 1) continue;
     const float scale = 255 / (high - low);
     for (std::ptrdiff_t p = 0; p < area(canvas); ++p)
-      canvas.values[3 * p + c] = (canvas.values[3 * p + c] - low) * scale;
+      canvas.values[3 * p + c] = clamp255((canvas.values[3 * p + c] - low) * scale);
   }
 }
 
