@@ -1,0 +1,95 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <functional>
+#include <vector>
+
+#include "space/network.h"
+#include "supernet/detail/ops.h"
+#include "supernet/detail/weights.h"
+
+namespace nas::supernet {
+
+enum class NormMode {
+  batch,   // every batch norm uses its batch's own statistics
+  record,  // the same, and they are kept
+  fixed,   // given statistics
+};
+
+// Statistics of the batch norms of one network, by layer index; other layers' entries are undefined.
+struct NormStatistics {
+  std::vector<Moments> of;
+  std::vector<std::int64_t> rows;  // how many positions each was taken over
+};
+
+// One gradient per parameter of the table, in the active (sliced) shape; undefined where the path has none.
+using Gradients = std::vector<at::Tensor>;
+
+struct ExecutionOptions {
+  NormMode mode = NormMode::batch;
+  const NormStatistics* fixed = nullptr;  // for NormMode::fixed
+  bool keep = true;                       // keep what backward needs
+  bool bf16 = false;
+  double dropout = 0;                     // before the classifier
+  std::uint64_t dropout_key = 0;          // names the mask
+};
+
+// One forward pass of one path over one batch, and its backward pass. Owns everything the pass remembers, so
+// any number of executions of one weight table may run at once. Must run without autograd recording.
+class Execution {
+ public:
+  Execution(const WeightTable& weights, const Network& network, const ExecutionOptions& options);
+
+  // x: [N, H, W, C]. Returns the last layer's output, [N, classes] when that is 1 x 1.
+  at::Tensor forward(const at::Tensor& x);
+  // Adds nothing: overwrites `gradients`. Call once, after forward with keep.
+  void backward(const at::Tensor& grad_output, Gradients& gradients);
+
+  // Input and output gradients of a layer, seen during backward (path gates).
+  std::function<void(std::size_t layer, const at::Tensor& grad_output)> watch;
+  const at::Tensor& value(std::size_t layer) const { return values_[layer]; }
+  NormStatistics& recorded() { return recorded_; }
+  // Gradient of the network's input after backward, when asked for.
+  bool want_input_gradient = false;
+  const at::Tensor& input_gradient() const { return grads_[0]; }
+
+ private:
+  struct Saved {
+    std::vector<at::Tensor> tensors;
+    Moments moments;
+  };
+  at::Tensor parameter(std::size_t layer, Part part) const;
+  void give(std::size_t layer, Part part, at::Tensor gradient);
+  void add_grad(std::int32_t layer, const at::Tensor& grad);
+  ConvGeometry geometry(const Layer& layer) const;
+
+  at::Tensor run(std::size_t i);
+  void run_back(std::size_t i, const at::Tensor& gy);
+  // Depthwise kernels come through the transform chain; the steps' inputs are kept for backward.
+  at::Tensor conv_weight(std::size_t i, std::vector<at::Tensor>* steps) const;
+  void conv_weight_back(std::size_t i, at::Tensor gradient);
+  at::Tensor norm_forward(std::size_t i, Activation act);
+  void norm_backward(std::size_t i, Activation act, const at::Tensor& gy);
+  at::Tensor squeeze_forward(std::size_t i);
+  void squeeze_backward(std::size_t i, const at::Tensor& gy);
+  at::Tensor pool_forward(std::size_t i);
+  at::Tensor pool_backward(std::size_t i, const at::Tensor& gy);
+  at::Tensor embed_forward(std::size_t i);
+  void embed_backward(std::size_t i, const at::Tensor& gy);
+  at::Tensor attention_forward(std::size_t i);
+  void attention_backward(std::size_t i, const at::Tensor& gy);
+  at::Tensor linear_with_dropout(std::size_t i);
+
+  const WeightTable& weights_;
+  const Network& network_;
+  ExecutionOptions options_;
+  std::vector<int> uses_;        // how many layers read a layer's output
+  std::vector<std::int8_t> fused_;  // the layer's work is done by the batch norm before it
+  std::vector<at::Tensor> values_;
+  std::vector<at::Tensor> grads_;
+  std::vector<Saved> saved_;
+  NormStatistics recorded_;
+  Gradients* gradients_ = nullptr;
+};
+
+}  // namespace nas::supernet
