@@ -29,7 +29,7 @@ at::Tensor Execution::parameter(std::size_t layer, Part part) const {
   const ParameterKey key{l.site, l.kind, part};
   const int at = weights_.find(key);
   assert(at >= 0);
-  for (const PartShape& p : parts_of(network_, layer))
+  for (const PartShape& p : parts_of(l))
     if (p.part == part)
       return slice(weights_.parameters()[static_cast<std::size_t>(at)].value, p.shape, crops_centre(key));
   return weights_.parameters()[static_cast<std::size_t>(at)].value;  // kernel transforms are used whole
@@ -117,6 +117,7 @@ at::Tensor Execution::run(std::size_t i) {
       if (options_.keep) saved_[i].tensors = {std::get<1>(y), std::get<2>(y)};
       return std::get<0>(y);
     }
+    case LayerKind::embedding: return at::embedding(parameter(i, Part::table), x.squeeze(-1).to(at::kLong));
     case LayerKind::attention: return attention_forward(i);
   }
   return x;
@@ -175,6 +176,8 @@ void Execution::run_back(std::size_t i, const at::Tensor& gy) {
       give(i, Part::shift, std::get<2>(g));
       return add_grad(l.inputs[0], std::get<0>(g));
     }
+    case LayerKind::embedding:
+      return give(i, Part::table, at::embedding_dense_backward(gy, x.squeeze(-1).to(at::kLong), l.hidden, -1, false));
     case LayerKind::attention: return attention_backward(i, gy);
   }
 }

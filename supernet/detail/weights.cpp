@@ -82,62 +82,6 @@ at::Tensor initial_value(const Parameter& parameter, std::uint64_t seed) {
 
 }  // namespace
 
-std::string_view to_string(Part part) {
-  constexpr std::string_view kNames[] = {
-      "weight",       "bias",       "scale",        "shift",        "reduce_weight", "reduce_bias", "expand_weight",
-      "expand_bias",  "query_weight", "query_bias", "key_weight",   "key_bias",      "value_weight", "value_bias",
-      "project_weight", "project_bias", "table",    "class_token",  "transform",     "transform_second"};
-  return kNames[static_cast<std::size_t>(part)];
-}
-
-std::vector<PartShape> parts_of(const Network& network, std::size_t index) {
-  const Layer& l = network.layers[index];
-  const std::int64_t in = l.in.channels, out = l.out.channels, hidden = l.hidden;
-  std::vector<PartShape> parts;
-  switch (l.kind) {
-    case LayerKind::conv:
-      parts.push_back({Part::weight, {out, in / l.groups, l.kernel, l.kernel}});
-      break;
-    case LayerKind::patch_embed:
-      parts.push_back({Part::weight, {out, in, l.kernel, l.kernel}});
-      break;
-    case LayerKind::linear:
-      parts.push_back({Part::weight, {out, in}});
-      break;
-    case LayerKind::batch_norm:
-    case LayerKind::layer_norm:
-      return {{Part::scale, {out}}, {Part::shift, {out}}};
-    case LayerKind::squeeze_excite:
-      return {{Part::reduce_weight, {hidden, in}},
-              {Part::reduce_bias, {hidden}},
-              {Part::expand_weight, {in, hidden}},
-              {Part::expand_bias, {in}}};
-    case LayerKind::positional:
-      parts.push_back({Part::table, {l.out.height, out}});
-      if (l.out.height == l.in.height + 1) parts.push_back({Part::class_token, {out}});
-      return parts;
-    case LayerKind::attention: {
-      const std::int64_t from =
-          l.inputs[1] >= 0 ? network.layers[static_cast<std::size_t>(l.inputs[1])].out.channels : in;
-      parts = {{Part::query_weight, {hidden, in}},
-               {Part::key_weight, {hidden, from}},
-               {Part::value_weight, {hidden, from}},
-               {Part::project_weight, {out, hidden}}};
-      if (l.bias)
-        for (auto& p : std::vector<PartShape>{{Part::query_bias, {hidden}},
-                                              {Part::key_bias, {hidden}},
-                                              {Part::value_bias, {hidden}},
-                                              {Part::project_bias, {out}}})
-          parts.push_back(p);
-      return parts;
-    }
-    default:
-      return {};
-  }
-  if (l.bias) parts.push_back({Part::bias, {out}});
-  return parts;
-}
-
 at::Tensor slice(const at::Tensor& stored, const Dims& shape, bool centre) {
   at::Tensor view = stored;
   for (std::size_t d = 0; d < shape.size(); ++d) {
@@ -156,7 +100,7 @@ void WeightTable::grow(const ParameterKey& key, const Dims& shape) {
 void WeightTable::add(const Network& network) {
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& l = network.layers[i];
-    for (const PartShape& p : parts_of(network, i)) grow({l.site, l.kind, p.part}, p.shape);
+    for (const PartShape& p : parts_of(l)) grow({l.site, l.kind, p.part}, p.shape);
     if (!is_depthwise(l)) continue;
     std::vector<int>& sizes = kernel_sizes_[l.site];
     if (std::find(sizes.begin(), sizes.end(), l.kernel) != sizes.end()) continue;
@@ -205,7 +149,7 @@ const std::vector<int>& WeightTable::kernel_sizes(const Site& site) const {
 Result<void> WeightTable::holds(const Network& network) const {
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& l = network.layers[i];
-    for (const PartShape& p : parts_of(network, i)) {
+    for (const PartShape& p : parts_of(l)) {
       const int at = find({l.site, l.kind, p.part});
       const std::string what = layer_name(l) + "." + std::string(to_string(p.part));
       if (at < 0)
