@@ -10,7 +10,7 @@
 
 namespace nas::supernet {
 
-std::span<const EmbeddedFile> recipe_files();
+std::span<const EmbeddedFile> recipe_files();  // generated
 
 namespace {
 

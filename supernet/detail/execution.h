@@ -47,6 +47,8 @@ class Execution {
 
   // Input and output gradients of a layer, seen during backward (path gates).
   std::function<void(std::size_t layer, const at::Tensor& grad_output)> watch;
+  // A layer's weights as this path uses them: sliced, kernels transformed.
+  at::Tensor active_weight(std::size_t layer, Part part) const;
   const at::Tensor& value(std::size_t layer) const { return values_[layer]; }
   NormStatistics& recorded() { return recorded_; }
   // Gradient of the network's input after backward, when asked for.

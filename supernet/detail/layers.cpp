@@ -68,13 +68,18 @@ void Execution::conv_weight_back(std::size_t i, at::Tensor gradient) {
   give(i, Part::weight, gradient);
 }
 
+at::Tensor Execution::active_weight(std::size_t layer, Part part) const {
+  const bool kernel = network_.layers[layer].kind == LayerKind::conv && part == Part::weight;
+  return kernel ? conv_weight(layer, nullptr) : parameter(layer, part);
+}
+
 at::Tensor Execution::norm_forward(std::size_t i, Activation act) {
   const at::Tensor& x = values_[static_cast<std::size_t>(network_.layers[i].inputs[0])];
   Moments m;
   if (options_.mode == NormMode::fixed) {
     m = options_.fixed->of[i];
   } else {
-    m = batch_moments(x);
+    m = batch_moments(x, weights_.batch_norm_epsilon());
     if (options_.mode == NormMode::record) {
       recorded_.of[i] = m;
       recorded_.rows[i] = x.numel() / x.size(3);

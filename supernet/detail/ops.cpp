@@ -78,7 +78,7 @@ struct ScaleShift {
 };
 ScaleShift fold(const at::Tensor& scale, const at::Tensor& shift, const Moments& m) {
   ScaleShift f;
-  f.inverse = (m.variance + kBatchNormEpsilon).rsqrt_();
+  f.inverse = (m.variance + m.epsilon).rsqrt_();
   f.scale = scale * f.inverse;
   f.shift = shift - m.mean * f.scale;
   return f;
@@ -164,13 +164,13 @@ ConvGradients conv_backward(const at::Tensor& x, const at::Tensor& w, const at::
   return out;
 }
 
-Moments batch_moments(const at::Tensor& x) {
+Moments batch_moments(const at::Tensor& x, double epsilon) {
   const std::int64_t channels = x.size(-1), rows = rows_of(x);
   if (!on_processor(x)) {
     const at::Tensor flat = x.reshape({rows, channels});
-    return {flat.mean(0), flat.var(0, false)};
+    return {flat.mean(0), flat.var(0, false), epsilon};
   }
-  Moments m{at::empty({channels}, x.options()), at::empty({channels}, x.options())};
+  Moments m{at::empty({channels}, x.options()), at::empty({channels}, x.options()), epsilon};
   kernels().moments(x.data_ptr<float>(), rows, channels, m.mean.data_ptr<float>(), m.variance.data_ptr<float>());
   return m;
 }

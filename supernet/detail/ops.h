@@ -9,7 +9,6 @@ namespace nas::supernet {
 // layout. On the processor they run our kernels or oneDNN or BLAS, whichever was measured fastest for the shape,
 // on the calling thread; elsewhere LibTorch's own operators.
 
-constexpr double kBatchNormEpsilon = 1e-5;
 constexpr double kLayerNormEpsilon = 1e-5;
 
 struct ConvGeometry {
@@ -27,8 +26,9 @@ ConvGradients conv_backward(const at::Tensor& x, const at::Tensor& w, const at::
 // Mean and biased variance over everything but channels.
 struct Moments {
   at::Tensor mean, variance;
+  double epsilon = 1e-5;  // what is added to the variance
 };
-Moments batch_moments(const at::Tensor& x);
+Moments batch_moments(const at::Tensor& x, double epsilon);
 
 // y = act(scale * (x - mean) / sqrt(variance + epsilon) + shift), batch norm and activation in one pass.
 at::Tensor norm_act_forward(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift,

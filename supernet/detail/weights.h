@@ -30,7 +30,8 @@ struct Parameter {
 class WeightTable {
  public:
   // Empty weights (zeros) that hold every network added so far; add all, then initialise.
-  explicit WeightTable(bool kernel_transform) : kernel_transform_(kernel_transform) {}
+  WeightTable(bool kernel_transform, double batch_norm_epsilon)
+      : kernel_transform_(kernel_transform), epsilon_(batch_norm_epsilon) {}
   void add(const Network& network);
   void allocate(at::Device device);
   // He-normal by fan-out for convolutions, uniform 1/sqrt(fan-in) for linear layers, truncated normal 0.02 for
@@ -42,6 +43,7 @@ class WeightTable {
   int find(const ParameterKey& key) const;
   int find(std::string_view name) const;
   bool kernel_transform() const { return kernel_transform_; }
+  double batch_norm_epsilon() const { return epsilon_; }
   // Kernel sizes met at a depthwise site, ascending; transforms chain through them.
   const std::vector<int>& kernel_sizes(const Site& site) const;
   // Fails, naming the layer, when the network needs a weight that is not here or is larger than stored.
@@ -51,6 +53,7 @@ class WeightTable {
  private:
   void grow(const ParameterKey& key, const std::vector<std::int64_t>& shape);
   bool kernel_transform_;
+  double epsilon_;
   std::map<ParameterKey, std::vector<std::int64_t>> shapes_;
   std::map<ParameterKey, int> index_;
   std::map<Site, std::vector<int>> kernel_sizes_;

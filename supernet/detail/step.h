@@ -1,0 +1,60 @@
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "supernet/batch.h"
+#include "supernet/detail/execution.h"
+#include "supernet/recipe.h"
+
+namespace nas::supernet {
+
+// One sub-network of a training step.
+struct PathJob {
+  Network network;
+  bool taught = false;  // by the teacher and with its hard weight; else by the labels alone
+  double dropout = 0;
+};
+
+struct StepPlan {
+  std::vector<PathJob> paths;  // with an in-place teacher, path 0 is the teacher
+  Distillation distillation;
+  const WeightTable* frozen = nullptr;  // the frozen teacher's weights, with its network
+  Network frozen_network;
+  double label_smoothing = 0;
+  std::uint64_t key = 0;  // names the step's random masks
+  int shards = 1;
+  bool bf16 = false;
+};
+
+struct PathReport {
+  double loss = 0;      // mean over the batch of what was minimised
+  double accuracy = 0;  // share of the batch whose label came first
+};
+
+// The gradients of every (path, shard), in that order; summed by the optimiser in exactly that order, so the
+// outcome does not depend on the number of threads. Gradients of paths are summed, not averaged.
+struct StepGradients {
+  std::vector<Gradients> parts;
+  std::vector<PathReport> paths;
+};
+
+// Runs forward and backward of all paths as TBB tasks, each with one intra-op thread.
+void run_step(const WeightTable& weights, const StepPlan& plan, const Batch& batch, StepGradients& out);
+
+// Loss of every network on the batch by its labels, without gradients (for attentive sampling).
+std::vector<double> forward_losses(const WeightTable& weights, const std::vector<Network>& networks,
+                                   const Batch& batch, int shards);
+
+// [images, resolution, resolution, 3] of part of a batch on the weights' device.
+at::Tensor images_of(const WeightTable& weights, const Batch& batch, std::size_t from, std::size_t to);
+
+// Makes LibTorch use one thread inside the calling task and record nothing for autograd.
+class TaskGuard {
+ public:
+  TaskGuard();
+
+ private:
+  at::NoGradGuard no_grad_;
+};
+
+}  // namespace nas::supernet
