@@ -52,5 +52,6 @@ bool has_torch();
 // The explicit list of commands, one function a group, each in <group>_commands.cpp.
 void add_data_commands(CLI::App& app, Context& context);
 void add_space_commands(CLI::App& app, Context& context);
+void add_train_commands(CLI::App& app, Context& context);  // in hwnas-torch only
 
 }  // namespace nas::apps

@@ -106,6 +106,9 @@ int run(int argc, char** argv) {
   add_options(app, context);
   add_data_commands(app, context);
   add_space_commands(app, context);
+#if HWNAS_HAS_TORCH
+  add_train_commands(app, context);
+#endif
   if (!has_torch())
     for (const TorchCommand& torch : kTorchCommands) app.add_subcommand(torch.name, torch.description);
   try {

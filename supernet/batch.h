@@ -14,8 +14,8 @@ struct Batch {
   std::size_t size() const { return labels.size(); }
 };
 
-// A fixed list of batches at any resolution, for recalibration and scoring. `build` must be callable from many
-// threads at once and give the same batch for the same arguments.
+// A fixed list of batches at any resolution, for recalibration and scoring. `build` must be callable from
+// many threads at once and give the same batch for the same arguments.
 struct BatchList {
   std::int64_t batches = 0;
   std::function<void(int resolution, std::int64_t index, Batch& out)> build;

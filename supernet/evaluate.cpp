@@ -15,8 +15,8 @@ namespace {
 
 int resolution_of(const Network& network) { return network.layers.front().out.height; }
 
-// Runs body(network index, batch index, images of the batch) for every network and batch, each batch built once
-// a resolution.
+// Runs body(network index, batch index, images of the batch) for every network and batch, each batch built
+// once a resolution.
 template <class Body>
 void for_each_batch(std::span<const Network> networks, const BatchList& list, Body body) {
   std::map<int, std::vector<std::size_t>> by_resolution;
@@ -102,14 +102,16 @@ Score score_of(const std::vector<Tally>& tallies) {
     sum.images += t.images;
   }
   const double n = static_cast<double>(std::max<std::int64_t>(1, sum.images));
-  Score s{static_cast<double>(sum.top1) / n, static_cast<double>(sum.top5) / n, sum.loss / n, sum.images, 0, 0};
+  Score s{
+      static_cast<double>(sum.top1) / n, static_cast<double>(sum.top5) / n, sum.loss / n, sum.images, 0, 0};
   std::tie(s.top1_low, s.top1_high) = wilson_interval(sum.top1, sum.images);
   return s;
 }
 
 std::vector<Score> score(const WeightTable& weights, std::span<const Network> networks,
                          const std::vector<NormStatistics>& statistics, const BatchList& list) {
-  std::vector<std::vector<Tally>> tallies(networks.size(), std::vector<Tally>(static_cast<std::size_t>(list.batches)));
+  std::vector<std::vector<Tally>> tallies(networks.size(),
+                                          std::vector<Tally>(static_cast<std::size_t>(list.batches)));
   for_each_batch(networks, list, [&](std::size_t i, std::int64_t b, const Batch& batch) {
     const TaskGuard guard;
     ExecutionOptions options;
@@ -141,8 +143,8 @@ NormStatistics own_statistics(const TrainedNetwork& trained, at::Device device) 
   s.of.resize(trained.network.layers.size());
   for (std::size_t l = 0; l < s.of.size(); ++l)
     if (trained.network.layers[l].kind == LayerKind::batch_norm)
-      s.of[l] = {from_named(*trained.find(l, "mean"), device), from_named(*trained.find(l, "variance"), device),
-                 trained.batch_norm_epsilon};
+      s.of[l] = {from_named(*trained.find(l, "mean"), device),
+                 from_named(*trained.find(l, "variance"), device), trained.batch_norm_epsilon};
   return s;
 }
 
@@ -164,8 +166,8 @@ Result<std::vector<Score>> evaluate(const Supernet& supernet, std::span<const Ne
   return score(weights, networks, recalibrate(weights, networks, recalibration), scoring);
 }
 
-Result<TrainedNetwork> extract(const Supernet& supernet, const Network& network, const BatchList& recalibration,
-                               const Provenance& provenance) {
+Result<TrainedNetwork> extract(const Supernet& supernet, const Network& network,
+                               const BatchList& recalibration, const Provenance& provenance) {
   NAS_CHECK(supernet.holds(network));
   NAS_CHECK(check_batches(recalibration, {&network, 1}));
   const WeightTable& weights = supernet.impl().weights;
@@ -177,7 +179,8 @@ Result<TrainedNetwork> extract(const Supernet& supernet, const Network& network,
     const std::string name = layer_name(network.layers[l]) + ".";
     if (trained.find(l, to_string(Part::weight)) || trained.find(l, to_string(Part::scale))) continue;
     for (const PartShape& p : parts_of(network.layers[l]))
-      trained.tensors.push_back(to_named(name + std::string(to_string(p.part)), active.active_weight(l, p.part)));
+      trained.tensors.push_back(
+          to_named(name + std::string(to_string(p.part)), active.active_weight(l, p.part)));
     if (!statistics.of[l].mean.defined()) continue;
     trained.tensors.push_back(to_named(name + "mean", statistics.of[l].mean));
     trained.tensors.push_back(to_named(name + "variance", statistics.of[l].variance));
@@ -201,7 +204,8 @@ Result<std::vector<float>> logits(const TrainedNetwork& trained, std::span<const
   const NormStatistics statistics = own_statistics(trained, at::kCPU);
   const TaskGuard guard;
   const Shape in = trained.network.layers.front().out;
-  at::Tensor x = at::empty({static_cast<std::int64_t>(pixels.size() / image), in.height, in.width, in.channels}, at::kFloat);
+  at::Tensor x = at::empty(
+      {static_cast<std::int64_t>(pixels.size() / image), in.height, in.width, in.channels}, at::kFloat);
   std::copy(pixels.begin(), pixels.end(), x.data_ptr<float>());
   ExecutionOptions options;
   options.mode = NormMode::fixed;

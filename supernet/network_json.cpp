@@ -54,7 +54,8 @@ std::string network_to_json(const Network& network) {
 
 Result<Network> network_from_json(const std::string& text, const std::string& where) {
   const Json layers = Json::parse(text, nullptr, false);
-  if (!layers.is_array() || layers.size() > kMaxLayers) return Error{"network: must be a list of layers", where};
+  if (!layers.is_array() || layers.size() > kMaxLayers)
+    return Error{"network: must be a list of layers", where};
   Network network;
   for (const Json& numbers : layers) {
     const std::string at = "network layer " + std::to_string(network.layers.size());
@@ -62,7 +63,8 @@ Result<Network> network_from_json(const std::string& text, const std::string& wh
     std::size_t i = 0;
     bool good = numbers.is_array();
     each_number(l, [&](auto& member) {
-      good = good && i < numbers.size() && numbers[i].is_number_integer() && assign(member, numbers[i].get<std::int64_t>());
+      good = good && i < numbers.size() && numbers[i].is_number_integer() &&
+             assign(member, numbers[i].get<std::int64_t>());
       ++i;
     });
     if (!good || i != numbers.size())

@@ -4,9 +4,10 @@ namespace nas::supernet {
 
 std::string_view to_string(Part part) {
   constexpr std::string_view kNames[] = {
-      "weight",       "bias",       "scale",        "shift",        "reduce_weight", "reduce_bias", "expand_weight",
-      "expand_bias",  "query_weight", "query_bias", "key_weight",   "key_bias",      "value_weight", "value_bias",
-      "project_weight", "project_bias", "table",    "class_token",  "transform",     "transform_second"};
+      "weight",       "bias",          "scale",        "shift",        "reduce_weight",
+      "reduce_bias",  "expand_weight", "expand_bias",  "query_weight", "query_bias",
+      "key_weight",   "key_bias",      "value_weight", "value_bias",   "project_weight",
+      "project_bias", "table",         "class_token",  "transform",    "transform_second"};
   return kNames[static_cast<std::size_t>(part)];
 }
 

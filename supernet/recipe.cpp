@@ -58,12 +58,15 @@ OptimizerOptions read_optimizer(JsonReader reader) {
 
 void check_combination(const Phase& p, JsonReader& reader) {
   const bool sandwich = p.sampling != Sampling::largest && p.sampling != Sampling::uniform;
-  if (sandwich && p.paths < 2) reader.fail("paths", "a sandwich needs at least 2 paths, found " + std::to_string(p.paths));
+  if (sandwich && p.paths < 2)
+    reader.fail("paths", "a sandwich needs at least 2 paths, found " + std::to_string(p.paths));
   if (p.sampling == Sampling::largest && p.paths != 1)
     reader.fail("paths", "sampling \"largest\" trains one path, found " + std::to_string(p.paths));
   if (p.distillation.teacher == Teacher::in_place && !sandwich)
-    reader.fail("distillation", "an in-place teacher needs the largest path in every step: use a sandwich rule");
-  if (p.distillation.teacher != Teacher::none && p.distillation.weight == 0 && p.distillation.hard_weight == 0)
+    reader.fail("distillation",
+                "an in-place teacher needs the largest path in every step: use a sandwich rule");
+  if (p.distillation.teacher != Teacher::none && p.distillation.weight == 0 &&
+      p.distillation.hard_weight == 0)
     reader.fail("distillation", "both weights are 0: the paths would learn nothing");
 }
 
@@ -72,7 +75,8 @@ Phase read_phase(JsonReader& reader) {
   p.name = reader.text("name");
   p.epochs = reader.number("epochs", 0, 1e6, p.epochs);
   p.steps = reader.integer("steps", 0, 1'000'000'000, p.steps);
-  p.sampling = pick(reader, "sampling", {"largest", "uniform", "sandwich", "best_up", "worst_up"}, p.sampling);
+  p.sampling =
+      pick(reader, "sampling", {"largest", "uniform", "sandwich", "best_up", "worst_up"}, p.sampling);
   const bool sandwich = p.sampling >= Sampling::sandwich;
   p.paths = static_cast<int>(reader.integer("paths", 1, 64, sandwich ? 4 : 1));
   p.candidates = static_cast<int>(reader.integer("candidates", 1, 64, p.candidates));

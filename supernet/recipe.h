@@ -36,8 +36,8 @@ enum class Sorting : std::uint8_t { none, l1, batch_norm };
 struct Distillation {
   Teacher teacher = Teacher::none;
   Divergence divergence = Divergence::soft_cross_entropy;
-  double weight = 1;      // of the teacher's loss
-  double hard_weight = 1; // of the labels' loss on paths that have a teacher
+  double weight = 1;       // of the teacher's loss
+  double hard_weight = 1;  // of the labels' loss on paths that have a teacher
   double alpha_min = -1, alpha_max = 1, alpha_clip = 5;
 };
 
@@ -76,8 +76,8 @@ struct Recipe {
   std::string name;
   std::vector<Phase> phases;
   double ema = 0;  // decay of the weights' moving average, 0 disables
-  // The batch is split into this many parts with batch-norm statistics of their own, as data-parallel training
-  // does; the parts run in parallel. The outcome depends on it, never on the number of threads.
+  // The batch is split into this many parts with batch-norm statistics of their own, as data-parallel
+  // training does; the parts run in parallel. The outcome depends on it, never on the number of threads.
   int shards = 1;
   bool bf16 = false;  // dense convolutions in bfloat16 where that is fast (AMX, CUDA)
   std::string json;   // what it was read from

@@ -16,7 +16,8 @@ Result<at::Device> device_of(const std::string& name) {
   return at::Device(at::kCUDA, 0);
 }
 
-WeightTable table_of(const std::vector<Network>& networks, bool kernel_transform, double epsilon, at::Device device) {
+WeightTable table_of(const std::vector<Network>& networks, bool kernel_transform, double epsilon,
+                     at::Device device) {
   WeightTable weights(kernel_transform, epsilon);
   for (const Network& n : networks) weights.add(n);
   weights.allocate(device);
@@ -66,7 +67,8 @@ Result<Supernet> Supernet::make(const SearchSpace& space, const SupernetOptions&
   return Supernet(std::make_unique<Impl>(Impl{std::move(weights)}));
 }
 
-Result<Supernet> Supernet::of(const Network& network, double batch_norm_epsilon, const SupernetOptions& options) {
+Result<Supernet> Supernet::of(const Network& network, double batch_norm_epsilon,
+                              const SupernetOptions& options) {
   NAS_TRY(device, device_of(options.device));
   auto weights = table_of({network}, false, batch_norm_epsilon, device);
   weights.initialise(options.seed);
@@ -99,7 +101,8 @@ Result<std::vector<float>> Supernet::forward(std::span<const float> pixels, cons
     return usage_error("forward: needs whole images of " + std::to_string(image) + " numbers, found " +
                        std::to_string(pixels.size()));
   const TaskGuard guard;
-  at::Tensor x = at::empty({static_cast<std::int64_t>(pixels.size() / image), in.height, in.width, in.channels}, at::kFloat);
+  at::Tensor x = at::empty(
+      {static_cast<std::int64_t>(pixels.size() / image), in.height, in.width, in.channels}, at::kFloat);
   std::copy(pixels.begin(), pixels.end(), x.data_ptr<float>());
   ExecutionOptions options;
   options.keep = false;

@@ -25,7 +25,8 @@ class Supernet {
   // A supernet of one network only, with that network's weights: for fine-tuning and evaluating it.
   static Result<Supernet> of(const TrainedNetwork& trained, const std::string& device = "cpu");
   // A supernet of one network only, freshly initialised: for training it from scratch.
-  static Result<Supernet> of(const Network& network, double batch_norm_epsilon, const SupernetOptions& options = {});
+  static Result<Supernet> of(const Network& network, double batch_norm_epsilon,
+                             const SupernetOptions& options = {});
   Supernet(Supernet&&) noexcept;
   Supernet& operator=(Supernet&&) noexcept;
   ~Supernet();

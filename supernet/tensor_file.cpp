@@ -14,7 +14,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-static_assert(std::endian::native == std::endian::little, "tensor files are written in the machine's own order");
+static_assert(std::endian::native == std::endian::little,
+              "tensor files are written in the machine's own order");
 
 constexpr std::uint64_t kMaxHeader = std::uint64_t{64} << 20;
 constexpr std::size_t kMaxDims = 8;
@@ -32,14 +33,18 @@ std::string checksum(std::string header, std::size_t at, std::string_view data) 
 std::size_t checksum_place(const std::string& header) {
   const std::string key = "\"" + std::string(kChecksumKey) + "\":\"";
   const std::size_t at = header.find(key);
-  return at == std::string::npos || at + key.size() + 64 > header.size() ? std::string::npos : at + key.size();
+  return at == std::string::npos || at + key.size() + 64 > header.size() ? std::string::npos
+                                                                         : at + key.size();
 }
 
 Result<NamedTensor> read_tensor(const std::string& name, const Json& entry, std::string_view data,
                                 std::vector<std::pair<std::uint64_t, std::uint64_t>>& spans,
                                 const std::string& where) {
-  const auto broken = [&](const std::string& what) { return Error{"tensor \"" + name + "\": " + what, where}; };
-  if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") || !entry.contains("data_offsets"))
+  const auto broken = [&](const std::string& what) {
+    return Error{"tensor \"" + name + "\": " + what, where};
+  };
+  if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape") ||
+      !entry.contains("data_offsets"))
     return broken("needs dtype, shape and data_offsets");
   if (entry["dtype"] != "F32") return broken("dtype must be F32, found " + entry["dtype"].dump());
   const Json &shape = entry["shape"], &offsets = entry["data_offsets"];
@@ -49,7 +54,8 @@ Result<NamedTensor> read_tensor(const std::string& name, const Json& entry, std:
   NamedTensor tensor{name, {}, {}};
   std::uint64_t count = 1;
   for (const Json& extent : shape) {
-    if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() > data.size()) return broken("extent " + extent.dump() + " is impossible");
+    if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() > data.size())
+      return broken("extent " + extent.dump() + " is impossible");
     const auto value = extent.get<std::uint64_t>();
     if (value != 0 && count > data.size() / value) return broken("shape is larger than the file");
     count *= value;
@@ -90,7 +96,9 @@ std::string to_bytes(const TensorFile& file) {
 }
 
 Result<TensorFile> from_bytes(std::string_view bytes, const std::string& where) {
-  const auto broken = [&](const std::string& what) { return Error{"not a usable tensor file: " + what, where}; };
+  const auto broken = [&](const std::string& what) {
+    return Error{"not a usable tensor file: " + what, where};
+  };
   std::uint64_t length = 0;
   if (bytes.size() < sizeof length) return broken("shorter than its length field");
   std::memcpy(&length, bytes.data(), sizeof length);
@@ -100,7 +108,8 @@ Result<TensorFile> from_bytes(std::string_view bytes, const std::string& where) 
   const std::string_view data = bytes.substr(sizeof length + length);
   const std::size_t at = checksum_place(header);
   if (at == std::string::npos) return broken("no checksum");
-  if (checksum(header, at, data) != header.substr(at, 64)) return broken("checksum differs: the file is damaged");
+  if (checksum(header, at, data) != header.substr(at, 64))
+    return broken("checksum differs: the file is damaged");
   const Json json = Json::parse(header, nullptr, false);
   if (!json.is_object()) return broken("header is no JSON object");
   TensorFile file;

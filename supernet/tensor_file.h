@@ -16,8 +16,8 @@ struct NamedTensor {
   friend bool operator==(const NamedTensor&, const NamedTensor&) = default;
 };
 
-// Tensors and text in the safetensors layout (8 bytes of header length, a JSON header, raw little-endian data),
-// with a SHA-256 over everything in the header's metadata. Nothing in such a file is ever executed.
+// Tensors and text in the safetensors layout (8 bytes of header length, a JSON header, raw little-endian
+// data), with a SHA-256 over everything in the header's metadata. Nothing in such a file is ever executed.
 struct TensorFile {
   std::map<std::string, std::string> metadata;
   std::vector<NamedTensor> tensors;

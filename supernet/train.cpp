@@ -16,7 +16,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // What training needs to know of what is trained: a space, or one network.
 struct Target {
@@ -63,8 +65,8 @@ class Run {
         recipe_(recipe),
         batches_(batches),
         options_(options) {
-    identity_ = {target.space ? to_string(target.space->fingerprint()) : "", to_string(hash_text(recipe_text())),
-                 options.data_fingerprint, options.seed};
+    identity_ = {target.space ? to_string(target.space->fingerprint()) : "",
+                 to_string(hash_text(recipe_text())), options.data_fingerprint, options.seed};
     for (const Phase& p : recipe.phases) total_ += steps_of(p, batches.steps_per_epoch);
   }
 
@@ -99,9 +101,11 @@ class Run {
  private:
   // Everything of the recipe that changes the outcome; scaled() recipes differ from their text.
   std::string recipe_text() const {
-    std::string text = recipe_.json + "|" + std::to_string(recipe_.shards) + "|" + std::to_string(batches_.steps_per_epoch);
+    std::string text =
+        recipe_.json + "|" + std::to_string(recipe_.shards) + "|" + std::to_string(batches_.steps_per_epoch);
     for (const Phase& p : recipe_.phases)
-      text += "|" + std::to_string(steps_of(p, batches_.steps_per_epoch)) + ":" + std::to_string(p.optimizer.learning_rate);
+      text += "|" + std::to_string(steps_of(p, batches_.steps_per_epoch)) + ":" +
+              std::to_string(p.optimizer.learning_rate);
     return text;
   }
 
@@ -153,7 +157,8 @@ class Run {
     }
     std::vector<std::vector<at::Tensor>*> companions{&optimizer_->average()};
     for (auto& slot : optimizer_->state()) companions.push_back(&slot);
-    sort_channels(weights_, target_.space->lower(target_.space->largest()), trained, phase.sort_channels, companions);
+    sort_channels(weights_, target_.space->lower(target_.space->largest()), trained, phase.sort_channels,
+                  companions);
   }
 
   Result<StepPlan> plan(const Phase& phase, const Batch& batch) {
@@ -195,7 +200,8 @@ class Run {
 
   // A random path; with attentive sampling the best (or worst) of several by their loss on the batch.
   Result<Target::Path> draw(const Phase& phase, const Batch& batch, int index) {
-    Rng rng(options_.seed, "sub-network", static_cast<std::uint64_t>(state_.step), static_cast<std::uint64_t>(index));
+    Rng rng(options_.seed, "sub-network", static_cast<std::uint64_t>(state_.step),
+            static_cast<std::uint64_t>(index));
     const bool attentive = phase.sampling == Sampling::best_up || phase.sampling == Sampling::worst_up;
     std::vector<Target::Path> candidates;
     std::vector<Network> networks;
@@ -242,9 +248,9 @@ class Run {
   }
 
   Error diverged(const std::string& what, const std::string& path) const {
-    return Error{"training diverged: the " + what + " of step " + std::to_string(state_.step + 1) + " (phase \"" +
-                 recipe_.phases[static_cast<std::size_t>(state_.phase)].name + "\", sub-network " + path +
-                 ") is not finite; last good checkpoint: " +
+    return Error{"training diverged: the " + what + " of step " + std::to_string(state_.step + 1) +
+                 " (phase \"" + recipe_.phases[static_cast<std::size_t>(state_.phase)].name +
+                 "\", sub-network " + path + ") is not finite; last good checkpoint: " +
                  (last_checkpoint_.empty() ? "none" : last_checkpoint_.string()) +
                  ". Try a lower learning rate or clip_norm"};
   }
@@ -295,7 +301,8 @@ Result<void> check_stream(const BatchStream& batches) {
 
 }  // namespace
 
-double learning_rate_at(const OptimizerOptions& o, std::int64_t step, std::int64_t steps, std::int64_t steps_per_epoch) {
+double learning_rate_at(const OptimizerOptions& o, std::int64_t step, std::int64_t steps,
+                        std::int64_t steps_per_epoch) {
   const double t = static_cast<double>(step), total = static_cast<double>(steps);
   const double warmup = std::min(o.warmup_epochs * static_cast<double>(steps_per_epoch), total);
   if (t < warmup) return o.warmup_start + (o.learning_rate - o.warmup_start) * (t + 1) / warmup;
@@ -321,8 +328,8 @@ Result<TrainOutcome> train(Supernet& supernet, const Network& network, const Rec
   return Run(supernet, target, recipe, batches, options).run();
 }
 
-Result<void> save_supernet(const std::filesystem::path& path, const Supernet& supernet, const SearchSpace& space,
-                           const Provenance& provenance) {
+Result<void> save_supernet(const std::filesystem::path& path, const Supernet& supernet,
+                           const SearchSpace& space, const Provenance& provenance) {
   TensorFile file;
   file.tensors = supernet.parameters();
   file.metadata = {{"format", "hwnas-supernet-1"},
@@ -343,8 +350,8 @@ Result<LoadedSupernet> load_supernet(const std::filesystem::path& path, const Se
     return it == file.metadata.end() ? std::string() : it->second;
   };
   if (get("space_fingerprint") != to_string(space.fingerprint()))
-    return usage_error("these weights belong to a space with fingerprint " + get("space_fingerprint") + ", not to " +
-                           space.name() + " (" + to_string(space.fingerprint()) + ")",
+    return usage_error("these weights belong to a space with fingerprint " + get("space_fingerprint") +
+                           ", not to " + space.name() + " (" + to_string(space.fingerprint()) + ")",
                        path.string());
   std::vector<NamedTensor> values;
   const bool checkpoint = get("format") == "hwnas-checkpoint-1";
@@ -358,7 +365,8 @@ Result<LoadedSupernet> load_supernet(const std::filesystem::path& path, const Se
     }
   NAS_TRY(supernet, Supernet::make(space, options));
   if (auto set = supernet.set_parameters(values); !set) return Error{set.error().message, path.string()};
-  Provenance p{space.name(), get("space_fingerprint"), "", get("recipe"), get("data_fingerprint"), 0, get("note")};
+  Provenance p{space.name(), get("space_fingerprint"), "", get("recipe"), get("data_fingerprint"), 0,
+               get("note")};
   p.steps = std::strtoll(get(checkpoint ? "step" : "steps").c_str(), nullptr, 10);
   return LoadedSupernet{std::move(supernet), p};
 }

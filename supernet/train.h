@@ -31,7 +31,7 @@ struct TrainProgress {
 
 struct TrainOptions {
   std::uint64_t seed = 1;
-  std::filesystem::path folder;  // of checkpoints; empty: none are written
+  std::filesystem::path folder;         // of checkpoints; empty: none are written
   std::int64_t checkpoint_every = 200;  // steps
   int keep = 2;                         // checkpoints kept besides the best
   std::string data_fingerprint;         // a checkpoint of other data is refused
@@ -61,8 +61,8 @@ Result<TrainOutcome> train(Supernet& supernet, const Network& network, const Rec
                            const BatchStream& batches, const TrainOptions& options);
 
 // A supernet's weights as a file, with the space they belong to.
-Result<void> save_supernet(const std::filesystem::path& path, const Supernet& supernet, const SearchSpace& space,
-                           const Provenance& provenance);
+Result<void> save_supernet(const std::filesystem::path& path, const Supernet& supernet,
+                           const SearchSpace& space, const Provenance& provenance);
 struct LoadedSupernet {
   Supernet supernet;
   Provenance provenance;

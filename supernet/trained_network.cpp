@@ -24,7 +24,8 @@ std::vector<Need> needs(const Layer& layer) {
   std::vector<Need> all;
   for (const PartShape& p : parts_of(layer)) all.emplace_back(std::string(to_string(p.part)), p.shape);
   if (layer.kind == LayerKind::batch_norm)
-    for (const char* part : {"mean", "variance"}) all.emplace_back(part, std::vector<std::int64_t>{layer.out.channels});
+    for (const char* part : {"mean", "variance"})
+      all.emplace_back(part, std::vector<std::int64_t>{layer.out.channels});
   return all;
 }
 
@@ -46,14 +47,16 @@ Result<void> check(const TrainedNetwork& trained) {
       const std::string name = layer_name(trained.network.layers[i]) + "." + part;
       if (!t) return Error{"trained network: no tensor \"" + name + "\""};
       if (t->shape != shape)
-        return Error{"trained network: tensor \"" + name + "\" must be " + text(shape) + ", found " + text(t->shape)};
+        return Error{"trained network: tensor \"" + name + "\" must be " + text(shape) + ", found " +
+                     text(t->shape)};
       for (const float v : t->values)
         if (!std::isfinite(v) || (part == "variance" && v < 0))
           return Error{"trained network: tensor \"" + name + "\" holds " + std::to_string(v)};
       used.insert(name);
     }
   for (const NamedTensor& t : trained.tensors)
-    if (!used.contains(t.name)) return Error{"trained network: tensor \"" + t.name + "\" belongs to no layer"};
+    if (!used.contains(t.name))
+      return Error{"trained network: tensor \"" + t.name + "\" belongs to no layer"};
   return {};
 }
 
@@ -82,8 +85,9 @@ Result<TrainedNetwork> trained_from_bytes(std::string_view bytes, const std::str
     return it == m.end() ? std::string() : it->second;
   };
   if (get("format") != kFormat)
-    return Error{"not a trained network: format must be " + std::string(kFormat) + ", found \"" + get("format") + "\"",
-                 where};
+    return Error{
+        "not a trained network: format must be " + std::string(kFormat) + ", found \"" + get("format") + "\"",
+        where};
   TrainedNetwork trained;
   NAS_TRY(network, network_from_json(get("network"), where));
   trained.network = std::move(network);
@@ -91,9 +95,10 @@ Result<TrainedNetwork> trained_from_bytes(std::string_view bytes, const std::str
   trained.batch_norm_epsilon = std::strtod(get("batch_norm_epsilon").c_str(), nullptr) * 1e-12;
   if (!(trained.batch_norm_epsilon > 0 && trained.batch_norm_epsilon <= 1))
     return Error{"trained network: batch_norm_epsilon must be in (0, 1]", where};
-  trained.provenance = {get("space"),  get("space_fingerprint"), get("genotype"),
-                        get("recipe"), get("data_fingerprint"),  std::strtoll(get("steps").c_str(), nullptr, 10),
-                        get("note")};
+  trained.provenance = {
+      get("space"),  get("space_fingerprint"), get("genotype"),
+      get("recipe"), get("data_fingerprint"),  std::strtoll(get("steps").c_str(), nullptr, 10),
+      get("note")};
   if (auto good = check(trained); !good) return Error{good.error().message, where};
   return trained;
 }

@@ -48,15 +48,17 @@ TensorFile pack_checkpoint(const TrainState& state, const RunIdentity& identity,
   const auto& parameters = weights.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     file.tensors.push_back(to_named("weight/" + parameters[i].name, parameters[i].value));
-    if (teacher) file.tensors.push_back(to_named("teacher/" + parameters[i].name, teacher->parameters()[i].value));
+    if (teacher)
+      file.tensors.push_back(to_named("teacher/" + parameters[i].name, teacher->parameters()[i].value));
     for (const auto& [prefix, list] : lists_of(optimizer))
       file.tensors.push_back(to_named(prefix + parameters[i].name, (*list)[i]));
   }
   return file;
 }
 
-Result<TrainState> unpack_checkpoint(const TensorFile& file, const RunIdentity& identity, WeightTable& weights,
-                                     Optimizer& optimizer, std::optional<WeightTable>& teacher) {
+Result<TrainState> unpack_checkpoint(const TensorFile& file, const RunIdentity& identity,
+                                     WeightTable& weights, Optimizer& optimizer,
+                                     std::optional<WeightTable>& teacher) {
   const auto get = [&](const char* key) {
     const auto it = file.metadata.find(key);
     return it == file.metadata.end() ? std::string() : it->second;
@@ -92,7 +94,8 @@ Result<TrainState> unpack_checkpoint(const TensorFile& file, const RunIdentity& 
   teacher = std::move(guide);
   const auto number = [&](const char* key) { return std::strtoll(get(key).c_str(), nullptr, 10); };
   optimizer.updates() = number("updates");
-  TrainState state{static_cast<int>(number("phase")), number("phase_step"), number("step"), 0, !get("best_score").empty()};
+  TrainState state{static_cast<int>(number("phase")), number("phase_step"), number("step"), 0,
+                   !get("best_score").empty()};
   if (state.has_best) state.best_score = std::strtod(get("best_score").c_str(), nullptr);
   return state;
 }

@@ -26,8 +26,9 @@ struct RunIdentity {
 TensorFile pack_checkpoint(const TrainState& state, const RunIdentity& identity, const WeightTable& weights,
                            Optimizer& optimizer, const std::optional<WeightTable>& teacher);
 // Checks everything before it changes anything.
-Result<TrainState> unpack_checkpoint(const TensorFile& file, const RunIdentity& identity, WeightTable& weights,
-                                     Optimizer& optimizer, std::optional<WeightTable>& teacher);
+Result<TrainState> unpack_checkpoint(const TensorFile& file, const RunIdentity& identity,
+                                     WeightTable& weights, Optimizer& optimizer,
+                                     std::optional<WeightTable>& teacher);
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step);
 // Checkpoint files, newest first.

@@ -51,7 +51,9 @@ void Execution::add_grad(std::int32_t layer, const at::Tensor& grad) {
   slot = slot.defined() ? slot + grad : grad;
 }
 
-ConvGeometry Execution::geometry(const Layer& l) const { return {l.stride, l.padding, l.groups, options_.bf16}; }
+ConvGeometry Execution::geometry(const Layer& l) const {
+  return {l.stride, l.padding, l.groups, options_.bf16};
+}
 
 at::Tensor Execution::forward(const at::Tensor& x) {
   values_[0] = x;
@@ -60,7 +62,8 @@ at::Tensor Execution::forward(const at::Tensor& x) {
     values_[i] = run(i);
     if (options_.keep) continue;
     for (const std::int32_t from : network_.layers[i].inputs)
-      if (from >= 0 && --left[static_cast<std::size_t>(from)] == 0) values_[static_cast<std::size_t>(from)] = at::Tensor();
+      if (from >= 0 && --left[static_cast<std::size_t>(from)] == 0)
+        values_[static_cast<std::size_t>(from)] = at::Tensor();
   }
   const at::Tensor& out = values_.back();
   return out.dim() == 4 && out.size(1) * out.size(2) == 1 ? out.view({out.size(0), out.size(3)}) : out;
@@ -86,39 +89,52 @@ void Execution::backward(const at::Tensor& grad_output, Gradients& gradients) {
 
 at::Tensor Execution::run(std::size_t i) {
   const Layer& l = network_.layers[i];
-  const auto input = [&](int k) -> const at::Tensor& { return values_[static_cast<std::size_t>(l.inputs[static_cast<std::size_t>(k)])]; };
+  const auto input = [&](int k) -> const at::Tensor& {
+    return values_[static_cast<std::size_t>(l.inputs[static_cast<std::size_t>(k)])];
+  };
   const at::Tensor& x = input(0);
   switch (l.kind) {
-    case LayerKind::input: return x;
+    case LayerKind::input:
+      return x;
     case LayerKind::conv: {
       at::Tensor y = conv_forward(x, conv_weight(i, nullptr), geometry(l));
       return l.bias ? y.add_(parameter(i, Part::bias)) : y;
     }
     case LayerKind::batch_norm: {
-      const bool fuse = i + 1 < network_.layers.size() && fused_[i + 1] && network_.layers[i + 1].inputs[0] == static_cast<std::int32_t>(i);
+      const bool fuse = i + 1 < network_.layers.size() && fused_[i + 1] &&
+                        network_.layers[i + 1].inputs[0] == static_cast<std::int32_t>(i);
       return norm_forward(i, fuse ? network_.layers[i + 1].activation : Activation::none);
     }
     case LayerKind::activation:
       return fused_[i] && l.inputs[0] + 1 == static_cast<std::int32_t>(i) ? x : act_forward(x, l.activation);
-    case LayerKind::squeeze_excite: return squeeze_forward(i);
+    case LayerKind::squeeze_excite:
+      return squeeze_forward(i);
     case LayerKind::max_pool:
-    case LayerKind::avg_pool: return pool_forward(i);
-    case LayerKind::global_pool: return mean_positions(x).unsqueeze(1).unsqueeze(1);
-    case LayerKind::linear: return linear_with_dropout(i);
-    case LayerKind::add: return x + input(1);
-    case LayerKind::concat: return at::cat({x, input(1)}, l.out.channels == l.in.channels ? 1 : 3);
+    case LayerKind::avg_pool:
+      return pool_forward(i);
+    case LayerKind::global_pool:
+      return mean_positions(x).unsqueeze(1).unsqueeze(1);
+    case LayerKind::linear:
+      return linear_with_dropout(i);
+    case LayerKind::add:
+      return x + input(1);
+    case LayerKind::concat:
+      return at::cat({x, input(1)}, l.out.channels == l.in.channels ? 1 : 3);
     case LayerKind::zero:
       return at::zeros({x.size(0), l.out.height, l.out.width, l.out.channels}, x.options());
     case LayerKind::patch_embed:
-    case LayerKind::positional: return embed_forward(i);
+    case LayerKind::positional:
+      return embed_forward(i);
     case LayerKind::layer_norm: {
-      const auto y = at::native_layer_norm(x, {x.size(3)}, parameter(i, Part::scale), parameter(i, Part::shift),
-                                           kLayerNormEpsilon);
+      const auto y = at::native_layer_norm(x, {x.size(3)}, parameter(i, Part::scale),
+                                           parameter(i, Part::shift), kLayerNormEpsilon);
       if (options_.keep) saved_[i].tensors = {std::get<1>(y), std::get<2>(y)};
       return std::get<0>(y);
     }
-    case LayerKind::embedding: return at::embedding(parameter(i, Part::table), x.squeeze(-1).to(at::kLong));
-    case LayerKind::attention: return attention_forward(i);
+    case LayerKind::embedding:
+      return at::embedding(parameter(i, Part::table), x.squeeze(-1).to(at::kLong));
+    case LayerKind::attention:
+      return attention_forward(i);
   }
   return x;
 }
@@ -127,7 +143,8 @@ void Execution::run_back(std::size_t i, const at::Tensor& gy) {
   const Layer& l = network_.layers[i];
   const at::Tensor& x = values_[static_cast<std::size_t>(l.inputs[0])];
   switch (l.kind) {
-    case LayerKind::input: return;
+    case LayerKind::input:
+      return;
     case LayerKind::conv: {
       const bool need_x = l.inputs[0] > 0 || want_input_gradient;
       const ConvGradients g = conv_backward(x, conv_weight(i, nullptr), gy, geometry(l), need_x);
@@ -136,16 +153,19 @@ void Execution::run_back(std::size_t i, const at::Tensor& gy) {
       return add_grad(l.inputs[0], g.x);
     }
     case LayerKind::batch_norm: {
-      const bool fuse = i + 1 < network_.layers.size() && fused_[i + 1] && network_.layers[i + 1].inputs[0] == static_cast<std::int32_t>(i);
+      const bool fuse = i + 1 < network_.layers.size() && fused_[i + 1] &&
+                        network_.layers[i + 1].inputs[0] == static_cast<std::int32_t>(i);
       return norm_backward(i, fuse ? network_.layers[i + 1].activation : Activation::none, gy);
     }
     case LayerKind::activation:
       return add_grad(l.inputs[0], fused_[i] && l.inputs[0] + 1 == static_cast<std::int32_t>(i)
                                        ? gy
                                        : act_backward(x, l.activation, gy));
-    case LayerKind::squeeze_excite: return squeeze_backward(i, gy);
+    case LayerKind::squeeze_excite:
+      return squeeze_backward(i, gy);
     case LayerKind::max_pool:
-    case LayerKind::avg_pool: return add_grad(l.inputs[0], pool_backward(i, gy));
+    case LayerKind::avg_pool:
+      return add_grad(l.inputs[0], pool_backward(i, gy));
     case LayerKind::global_pool:
       return add_grad(l.inputs[0], spread_positions(gy.view({gy.size(0), gy.size(3)}) /
                                                         static_cast<double>(x.size(1) * x.size(2)),
@@ -165,20 +185,24 @@ void Execution::run_back(std::size_t i, const at::Tensor& gy) {
       add_grad(l.inputs[0], gy.narrow(dim, 0, first).contiguous());
       return add_grad(l.inputs[1], gy.narrow(dim, first, gy.size(dim) - first).contiguous());
     }
-    case LayerKind::zero: return;
+    case LayerKind::zero:
+      return;
     case LayerKind::patch_embed:
-    case LayerKind::positional: return embed_backward(i, gy);
+    case LayerKind::positional:
+      return embed_backward(i, gy);
     case LayerKind::layer_norm: {
-      const auto g = at::native_layer_norm_backward(gy, x, {x.size(3)}, saved_[i].tensors[0], saved_[i].tensors[1],
-                                                    parameter(i, Part::scale), parameter(i, Part::shift),
-                                                    {true, true, true});
+      const auto g = at::native_layer_norm_backward(gy, x, {x.size(3)}, saved_[i].tensors[0],
+                                                    saved_[i].tensors[1], parameter(i, Part::scale),
+                                                    parameter(i, Part::shift), {true, true, true});
       give(i, Part::scale, std::get<1>(g));
       give(i, Part::shift, std::get<2>(g));
       return add_grad(l.inputs[0], std::get<0>(g));
     }
     case LayerKind::embedding:
-      return give(i, Part::table, at::embedding_dense_backward(gy, x.squeeze(-1).to(at::kLong), l.hidden, -1, false));
-    case LayerKind::attention: return attention_backward(i, gy);
+      return give(i, Part::table,
+                  at::embedding_dense_backward(gy, x.squeeze(-1).to(at::kLong), l.hidden, -1, false));
+    case LayerKind::attention:
+      return attention_backward(i, gy);
   }
 }
 

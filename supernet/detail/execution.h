@@ -30,8 +30,8 @@ struct ExecutionOptions {
   const NormStatistics* fixed = nullptr;  // for NormMode::fixed
   bool keep = true;                       // keep what backward needs
   bool bf16 = false;
-  double dropout = 0;                     // before the classifier
-  std::uint64_t dropout_key = 0;          // names the mask
+  double dropout = 0;             // before the classifier
+  std::uint64_t dropout_key = 0;  // names the mask
 };
 
 // One forward pass of one path over one batch, and its backward pass. Owns everything the pass remembers, so
@@ -85,7 +85,7 @@ class Execution {
   const WeightTable& weights_;
   const Network& network_;
   ExecutionOptions options_;
-  std::vector<int> uses_;        // how many layers read a layer's output
+  std::vector<int> uses_;           // how many layers read a layer's output
   std::vector<std::int8_t> fused_;  // the layer's work is done by the batch norm before it
   std::vector<at::Tensor> values_;
   std::vector<at::Tensor> grads_;

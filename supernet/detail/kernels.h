@@ -5,9 +5,10 @@
 
 namespace nas::supernet {
 
-// Hand-written float kernels for the layers where LibTorch's own leave most of the processor idle. Tensors are
-// dense, channels last: [images, height, width, channels]. Every kernel runs on the calling thread and gives the
-// same bits on every run. The table picked at start is the best of AVX-512, AVX2 and portable for this processor.
+// Hand-written float kernels for the layers where LibTorch's own leave most of the processor idle. Tensors
+// are dense, channels last: [images, height, width, channels]. Every kernel runs on the calling thread and
+// gives the same bits on every run. The table picked at start is the best of AVX-512, AVX2 and portable for
+// this processor.
 
 struct DepthwiseShape {
   std::int64_t images = 0;
@@ -34,8 +35,8 @@ struct KernelTable {
   // First half of batch norm's backward: gz = gy * act'(x * scale + shift), sum_gz = column sums of gz and
   // sum_gzx = column sums of gz * (x - mean).
   void (*affine_act_backward)(const float* x, const float* gy, std::int64_t rows, std::int64_t channels,
-                              const float* scale, const float* shift, const float* mean, Activation act, float* gz,
-                              float* sum_gz, float* sum_gzx);
+                              const float* scale, const float* shift, const float* mean, Activation act,
+                              float* gz, float* sum_gz, float* sum_gzx);
   // Second half, in place: gz = a * gz + b * x + c, per channel.
   void (*combine)(const float* x, std::int64_t rows, std::int64_t channels, const float* a, const float* b,
                   const float* c, float* gz);

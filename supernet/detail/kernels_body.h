@@ -81,7 +81,8 @@ void forward_block(const DepthwiseShape& s, const float* x, const float* w, floa
   const I64 row = most(s.padding + s.width, (tiles * kTile - 1) * S + K);
   float* const packed = scratch(s.height * row * kStep);
   for (I64 n = 0; n < s.images; ++n) {
-    pack<T, B>(x + n * s.height * s.width * s.channels, s.height, s.width, s.channels, s.padding, row, packed);
+    pack<T, B>(x + n * s.height * s.width * s.channels, s.height, s.width, s.channels, s.padding, row,
+               packed);
     for (I64 oh = 0; oh < s.out_height; ++oh) {
       const I64 top = oh * S - s.padding, k0 = most(0, -top), k1 = least(K, s.height - top);
       float* const out = y + (n * s.out_height + oh) * s.out_width * s.channels;
@@ -93,7 +94,8 @@ void forward_block(const DepthwiseShape& s, const float* x, const float* w, floa
           for (int kw = 0; kw < K; ++kw)
             for (int b = 0; b < B; ++b) {
               const T tap = load<T>(weight + kw * s.channels + b * kWide);
-              for (int p = 0; p < kTile; ++p) acc[p][b] += tap * load<T>(in + (p * S + kw) * kStep + b * kWide);
+              for (int p = 0; p < kTile; ++p)
+                acc[p][b] += tap * load<T>(in + (p * S + kw) * kStep + b * kWide);
             }
         }
         const I64 valid = least(kTile, s.out_width - ow);
@@ -113,8 +115,8 @@ void backward_input_block(const DepthwiseShape& s, const float* gy, const float*
   const I64 row = left + most(s.out_width, (s.width + s.padding) / S + 1) + kTile + 1;
   float* const packed = scratch(s.out_height * row * kStep);
   for (I64 n = 0; n < s.images; ++n) {
-    pack<T, B>(gy + n * s.out_height * s.out_width * s.channels, s.out_height, s.out_width, s.channels, left, row,
-               packed);
+    pack<T, B>(gy + n * s.out_height * s.out_width * s.channels, s.out_height, s.out_width, s.channels, left,
+               row, packed);
     for (I64 ih = 0; ih < s.height; ++ih) {
       float* const out = gx + (n * s.height + ih) * s.width * s.channels;
       for (int phase = 0; phase < S; ++phase) {
@@ -157,10 +159,10 @@ void backward_weight_block(const DepthwiseShape& s, const float* x, const float*
   for (I64 n0 = 0; n0 < s.images; n0 += group) {
     const I64 images = least(group, s.images - n0);
     for (I64 n = 0; n < images; ++n) {
-      pack<T, B>(x + (n0 + n) * s.height * s.width * s.channels, s.height, s.width, s.channels, s.padding, row,
-                 px + n * image_x);
-      pack<T, B>(gy + (n0 + n) * s.out_height * s.out_width * s.channels, s.out_height, s.out_width, s.channels, 0,
-                 covered, pg + n * image_g);
+      pack<T, B>(x + (n0 + n) * s.height * s.width * s.channels, s.height, s.width, s.channels, s.padding,
+                 row, px + n * image_x);
+      pack<T, B>(gy + (n0 + n) * s.out_height * s.out_width * s.channels, s.out_height, s.out_width,
+                 s.channels, 0, covered, pg + n * image_g);
     }
     for (int kh = 0; kh < K; ++kh)
       for (int b = 0; b < B; ++b) {
@@ -267,25 +269,36 @@ inline T erf_of(T x) {
   const T sign = inside(x, 0.0F, 1e30F) * 2.0F - 1.0F;
   const T a = x * sign;
   const T t = 1.0F / (1.0F + 0.3275911F * a);
-  const T p = ((((1.061405429F * t - 1.453152027F) * t + 1.421413741F) * t - 0.284496736F) * t + 0.254829592F) * t;
+  const T p =
+      ((((1.061405429F * t - 1.453152027F) * t + 1.421413741F) * t - 0.284496736F) * t + 0.254829592F) * t;
   return sign * (1.0F - p * exponential<T>(-a * a));
 }
 
 template <Activation A, class T>
 inline T act(T z) {
-  if constexpr (A == Activation::relu) return clamp(z, 0.0F, 3.4e38F);
-  else if constexpr (A == Activation::relu6) return clamp(z, 0.0F, 6.0F);
-  else if constexpr (A == Activation::hard_swish) return z * clamp<T>(z + 3.0F, 0.0F, 6.0F) * (1.0F / 6.0F);
-  else if constexpr (A == Activation::swish) return z * sigmoid(z);
-  else if constexpr (A == Activation::hard_sigmoid) return clamp<T>(z + 3.0F, 0.0F, 6.0F) * (1.0F / 6.0F);
-  else if constexpr (A == Activation::sigmoid) return sigmoid(z);
-  else if constexpr (A == Activation::gelu) return z * (0.5F + 0.5F * erf_of<T>(z * 0.70710678118654752F));
-  else return z;
+  if constexpr (A == Activation::relu)
+    return clamp(z, 0.0F, 3.4e38F);
+  else if constexpr (A == Activation::relu6)
+    return clamp(z, 0.0F, 6.0F);
+  else if constexpr (A == Activation::hard_swish)
+    return z * clamp<T>(z + 3.0F, 0.0F, 6.0F) * (1.0F / 6.0F);
+  else if constexpr (A == Activation::swish)
+    return z * sigmoid(z);
+  else if constexpr (A == Activation::hard_sigmoid)
+    return clamp<T>(z + 3.0F, 0.0F, 6.0F) * (1.0F / 6.0F);
+  else if constexpr (A == Activation::sigmoid)
+    return sigmoid(z);
+  else if constexpr (A == Activation::gelu)
+    return z * (0.5F + 0.5F * erf_of<T>(z * 0.70710678118654752F));
+  else
+    return z;
 }
 template <Activation A, class T>
 inline T act_slope(T z) {
-  if constexpr (A == Activation::relu) return inside(z, 0.0F, 3.4e38F);
-  else if constexpr (A == Activation::relu6) return inside(z, 0.0F, 6.0F);
+  if constexpr (A == Activation::relu)
+    return inside(z, 0.0F, 3.4e38F);
+  else if constexpr (A == Activation::relu6)
+    return inside(z, 0.0F, 6.0F);
   else if constexpr (A == Activation::hard_swish) {
     const T middle = inside(z, -3.0F, 3.0F);
     return middle * (z * (1.0F / 3.0F) + 0.5F) + (inside(z, 0.0F, 3.4e38F) - inside(z, 0.0F, 3.0F));
@@ -309,14 +322,22 @@ inline T act_slope(T z) {
 template <class F>
 void with_activation(Activation a, F f) {
   switch (a) {
-    case Activation::none: return f.template operator()<Activation::none>();
-    case Activation::relu: return f.template operator()<Activation::relu>();
-    case Activation::relu6: return f.template operator()<Activation::relu6>();
-    case Activation::hard_swish: return f.template operator()<Activation::hard_swish>();
-    case Activation::swish: return f.template operator()<Activation::swish>();
-    case Activation::hard_sigmoid: return f.template operator()<Activation::hard_sigmoid>();
-    case Activation::sigmoid: return f.template operator()<Activation::sigmoid>();
-    case Activation::gelu: return f.template operator()<Activation::gelu>();
+    case Activation::none:
+      return f.template operator()<Activation::none>();
+    case Activation::relu:
+      return f.template operator()<Activation::relu>();
+    case Activation::relu6:
+      return f.template operator()<Activation::relu6>();
+    case Activation::hard_swish:
+      return f.template operator()<Activation::hard_swish>();
+    case Activation::swish:
+      return f.template operator()<Activation::swish>();
+    case Activation::hard_sigmoid:
+      return f.template operator()<Activation::hard_sigmoid>();
+    case Activation::sigmoid:
+      return f.template operator()<Activation::sigmoid>();
+    case Activation::gelu:
+      return f.template operator()<Activation::gelu>();
   }
 }
 
@@ -419,18 +440,20 @@ void affine_act_backward(const float* x, const float* gy, I64 rows, I64 channels
   }
 }
 
-void combine(const float* x, I64 rows, I64 channels, const float* a, const float* b, const float* d, float* gz) {
+void combine(const float* x, I64 rows, I64 channels, const float* a, const float* b, const float* d,
+             float* gz) {
   for (I64 r = 0; r < rows; ++r)
     each_channel(channels, [&]<class T>(I64 c) {
       const I64 at = r * channels + c;
-      store<T>(gz + at, load<T>(gz + at) * load<T>(a + c) + load<T>(x + at) * load<T>(b + c) + load<T>(d + c));
+      store<T>(gz + at,
+               load<T>(gz + at) * load<T>(a + c) + load<T>(x + at) * load<T>(b + c) + load<T>(d + c));
     });
 }
 
 // --- per-image broadcasts ----------------------------------------------------------------------------------
 
-void reduce_positions(const float* x, const float* times, I64 images, I64 positions, I64 channels, float scale,
-                      float* y) {
+void reduce_positions(const float* x, const float* times, I64 images, I64 positions, I64 channels,
+                      float scale, float* y) {
   for (I64 n = 0; n < images; ++n) {
     const I64 base = n * positions * channels;
     each_channel(channels, [&]<class T>(I64 c) {
@@ -444,8 +467,8 @@ void reduce_positions(const float* x, const float* times, I64 images, I64 positi
   }
 }
 
-void broadcast_positions(const float* x, const float* s, const float* t, I64 images, I64 positions, I64 channels,
-                         float* y) {
+void broadcast_positions(const float* x, const float* s, const float* t, I64 images, I64 positions,
+                         I64 channels, float* y) {
   for (I64 n = 0; n < images; ++n)
     for (I64 p = 0; p < positions; ++p) {
       const I64 at = (n * positions + p) * channels;
@@ -468,8 +491,14 @@ const KernelTable kTable = {
 #else
     "portable",
 #endif
-    &depthwise<Pass::forward>, &depthwise<Pass::input>, &depthwise<Pass::weight>,
-    &moments,                  &affine_act,             &affine_act_backward,
-    &combine,                  &reduce_positions,       &broadcast_positions};
+    &depthwise<Pass::forward>,
+    &depthwise<Pass::input>,
+    &depthwise<Pass::weight>,
+    &moments,
+    &affine_act,
+    &affine_act_backward,
+    &combine,
+    &reduce_positions,
+    &broadcast_positions};
 
 }  // namespace nas::supernet::NAS_KERNEL_SPACE

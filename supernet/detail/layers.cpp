@@ -24,7 +24,8 @@ at::Tensor merge_heads(const at::Tensor& x) {
 }
 
 bool ceil_mode(const Layer& l) {
-  return l.kind == LayerKind::avg_pool && (l.in.height + 2 * l.padding - l.kernel) / l.stride + 1 != l.out.height;
+  return l.kind == LayerKind::avg_pool &&
+         (l.in.height + 2 * l.padding - l.kernel) / l.stride + 1 != l.out.height;
 }
 
 }  // namespace
@@ -41,7 +42,8 @@ at::Tensor Execution::conv_weight(std::size_t i, std::vector<at::Tensor>* steps)
     const std::int64_t k = sizes[sizes.size() - 2 - s];
     const at::Tensor crop = centre(w, k).reshape({w.size(0), k * k});
     if (steps) steps->push_back(crop);
-    const at::Tensor matrix = s < 2 ? parameter(i, s == 0 ? Part::transform : Part::transform_second) : at::Tensor();
+    const at::Tensor matrix =
+        s < 2 ? parameter(i, s == 0 ? Part::transform : Part::transform_second) : at::Tensor();
     w = (matrix.defined() ? at::mm(crop, matrix.t()) : crop).view({w.size(0), 1, k, k});
   }
   return w;
@@ -91,9 +93,9 @@ at::Tensor Execution::norm_forward(std::size_t i, Activation act) {
 
 void Execution::norm_backward(std::size_t i, Activation act, const at::Tensor& gy) {
   const std::int32_t from = network_.layers[i].inputs[0];
-  const NormGradients g =
-      norm_act_backward(values_[static_cast<std::size_t>(from)], parameter(i, Part::scale), parameter(i, Part::shift),
-                        saved_[i].moments, act, gy, options_.mode != NormMode::fixed);
+  const NormGradients g = norm_act_backward(values_[static_cast<std::size_t>(from)],
+                                            parameter(i, Part::scale), parameter(i, Part::shift),
+                                            saved_[i].moments, act, gy, options_.mode != NormMode::fixed);
   give(i, Part::scale, g.scale);
   give(i, Part::shift, g.shift);
   add_grad(from, g.x);
@@ -106,7 +108,8 @@ at::Tensor Execution::squeeze_forward(std::size_t i) {
   const at::Tensor hidden =
       act_forward(linear_forward(pooled, parameter(i, Part::reduce_weight), parameter(i, Part::reduce_bias)),
                   Activation::relu);
-  const at::Tensor before = linear_forward(hidden, parameter(i, Part::expand_weight), parameter(i, Part::expand_bias));
+  const at::Tensor before =
+      linear_forward(hidden, parameter(i, Part::expand_weight), parameter(i, Part::expand_bias));
   const at::Tensor gate = act_forward(before, l.activation);
   if (options_.keep) saved_[i].tensors = {pooled, hidden, before, gate};
   return scale_positions(x, gate, {});
@@ -134,9 +137,10 @@ at::Tensor Execution::pool_forward(std::size_t i) {
   const at::Tensor x = nchw(values_[static_cast<std::size_t>(l.inputs[0])]);
   const at::IntArrayRef kernel{l.kernel, l.kernel};
   if (l.kind == LayerKind::avg_pool)
-    return nhwc(at::avg_pool2d(x, {l.kernel, l.kernel}, {l.stride, l.stride}, {l.padding, l.padding}, ceil_mode(l),
-                               false));
-  const auto y = at::max_pool2d_with_indices(x, {l.kernel, l.kernel}, {l.stride, l.stride}, {l.padding, l.padding});
+    return nhwc(at::avg_pool2d(x, {l.kernel, l.kernel}, {l.stride, l.stride}, {l.padding, l.padding},
+                               ceil_mode(l), false));
+  const auto y =
+      at::max_pool2d_with_indices(x, {l.kernel, l.kernel}, {l.stride, l.stride}, {l.padding, l.padding});
   if (options_.keep) saved_[i].tensors = {std::get<1>(y)};
   return nhwc(std::get<0>(y));
 }
@@ -148,7 +152,8 @@ at::Tensor Execution::pool_backward(std::size_t i, const at::Tensor& gy) {
     return nhwc(at::avg_pool2d_backward(nchw(gy), x, {l.kernel, l.kernel}, {l.stride, l.stride},
                                         {l.padding, l.padding}, ceil_mode(l), false, c10::nullopt));
   return nhwc(at::max_pool2d_with_indices_backward(nchw(gy), x, {l.kernel, l.kernel}, {l.stride, l.stride},
-                                                   {l.padding, l.padding}, {1, 1}, false, saved_[i].tensors[0]));
+                                                   {l.padding, l.padding}, {1, 1}, false,
+                                                   saved_[i].tensors[0]));
 }
 
 at::Tensor Execution::linear_with_dropout(std::size_t i) {
@@ -192,8 +197,8 @@ void Execution::embed_backward(std::size_t i, const at::Tensor& gy) {
   }
   const std::int64_t side = (l.in.height + 2 * l.padding - l.kernel) / l.stride + 1;
   const at::Tensor map = gy.view({gy.size(0), side, gy.size(1) / side, gy.size(3)});
-  const ConvGradients g = conv_backward(x, parameter(i, Part::weight), map, geometry(l),
-                                        l.inputs[0] > 0 || want_input_gradient);
+  const ConvGradients g =
+      conv_backward(x, parameter(i, Part::weight), map, geometry(l), l.inputs[0] > 0 || want_input_gradient);
   give(i, Part::weight, g.w);
   if (l.bias) give(i, Part::bias, gy.sum(at::IntArrayRef{0, 1, 2}));
   add_grad(l.inputs[0], g.x);
@@ -235,7 +240,8 @@ void Execution::attention_backward(std::size_t i, const at::Tensor& gy) {
   const at::Tensor& x = values_[static_cast<std::size_t>(l.inputs[0])];
   const at::Tensor& from = values_[static_cast<std::size_t>(source)];
   add_grad(l.inputs[0], back(x, merge_heads(at::matmul(logits, k)), Part::query_weight, Part::query_bias));
-  add_grad(source, back(from, merge_heads(at::matmul(logits.transpose(2, 3), q)), Part::key_weight, Part::key_bias));
+  add_grad(source,
+           back(from, merge_heads(at::matmul(logits.transpose(2, 3), q)), Part::key_weight, Part::key_bias));
   add_grad(source, back(from, merge_heads(gv), Part::value_weight, Part::value_bias));
 }
 

@@ -39,7 +39,8 @@ LossValue hard_loss(std::span<const float> logits, std::size_t classes, std::spa
       value.loss -= t * log_p[c];
       if (!gradient.empty()) gradient[n * classes + c] += static_cast<float>(weight * (p[c] - t) / batch);
     }
-    value.correct += static_cast<std::size_t>(std::max_element(row.begin(), row.end()) - row.begin()) == label;
+    value.correct +=
+        static_cast<std::size_t>(std::max_element(row.begin(), row.end()) - row.begin()) == label;
   }
   return value;
 }

@@ -54,8 +54,8 @@ at::Tensor dense_forward(const at::Tensor& x, const at::Tensor& w, const ConvGeo
     return to_nhwc(at::conv2d(to_nchw(x.to(at::kBFloat16)), w.to(at::kBFloat16), {}, {g.stride, g.stride},
                               {g.padding, g.padding}))
         .to(at::kFloat);
-  return to_nhwc(at::conv2d(to_nchw(x), w.contiguous(), {}, {g.stride, g.stride}, {g.padding, g.padding}, {1, 1},
-                            g.groups));
+  return to_nhwc(at::conv2d(to_nchw(x), w.contiguous(), {}, {g.stride, g.stride}, {g.padding, g.padding},
+                            {1, 1}, g.groups));
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> torch_backward(const at::Tensor& x, const at::Tensor& w,
@@ -63,9 +63,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> torch_backward(const at::Tensor& 
                                                               bool need_x, bool need_w) {
   const bool low = g.bf16 && g.groups == 1;
   const auto cast = [&](const at::Tensor& t) { return low ? t.to(at::kBFloat16) : t; };
-  auto grads = at::convolution_backward(to_nchw(cast(gy)), to_nchw(cast(x)), cast(w).contiguous(), c10::nullopt,
-                                        {g.stride, g.stride}, {g.padding, g.padding}, {1, 1}, false, {0, 0},
-                                        g.groups, {need_x, need_w, false});
+  auto grads = at::convolution_backward(to_nchw(cast(gy)), to_nchw(cast(x)), cast(w).contiguous(),
+                                        c10::nullopt, {g.stride, g.stride}, {g.padding, g.padding}, {1, 1},
+                                        false, {0, 0}, g.groups, {need_x, need_w, false});
   if (low) {
     if (need_x) std::get<0>(grads) = std::get<0>(grads).to(at::kFloat);
     if (need_w) std::get<1>(grads) = std::get<1>(grads).to(at::kFloat);
@@ -86,28 +86,44 @@ ScaleShift fold(const at::Tensor& scale, const at::Tensor& shift, const Moments&
 
 at::Tensor torch_act(const at::Tensor& z, Activation act) {
   switch (act) {
-    case Activation::none: return z;
-    case Activation::relu: return at::relu(z);
-    case Activation::relu6: return at::clamp(z, 0, 6);
-    case Activation::hard_swish: return at::hardswish(z);
-    case Activation::swish: return at::silu(z);
-    case Activation::hard_sigmoid: return at::hardsigmoid(z);
-    case Activation::sigmoid: return at::sigmoid(z);
-    case Activation::gelu: return at::gelu(z);
+    case Activation::none:
+      return z;
+    case Activation::relu:
+      return at::relu(z);
+    case Activation::relu6:
+      return at::clamp(z, 0, 6);
+    case Activation::hard_swish:
+      return at::hardswish(z);
+    case Activation::swish:
+      return at::silu(z);
+    case Activation::hard_sigmoid:
+      return at::hardsigmoid(z);
+    case Activation::sigmoid:
+      return at::sigmoid(z);
+    case Activation::gelu:
+      return at::gelu(z);
   }
   return z;
 }
 
 at::Tensor torch_act_backward(const at::Tensor& z, Activation act, const at::Tensor& gy) {
   switch (act) {
-    case Activation::none: return gy;
-    case Activation::relu: return gy * (z > 0).to(gy.scalar_type());
-    case Activation::relu6: return gy * ((z > 0) & (z < 6)).to(gy.scalar_type());
-    case Activation::hard_swish: return at::hardswish_backward(gy, z);
-    case Activation::swish: return at::silu_backward(gy, z);
-    case Activation::hard_sigmoid: return at::hardsigmoid_backward(gy, z);
-    case Activation::sigmoid: return at::sigmoid_backward(gy, at::sigmoid(z));
-    case Activation::gelu: return at::gelu_backward(gy, z);
+    case Activation::none:
+      return gy;
+    case Activation::relu:
+      return gy * (z > 0).to(gy.scalar_type());
+    case Activation::relu6:
+      return gy * ((z > 0) & (z < 6)).to(gy.scalar_type());
+    case Activation::hard_swish:
+      return at::hardswish_backward(gy, z);
+    case Activation::swish:
+      return at::silu_backward(gy, z);
+    case Activation::hard_sigmoid:
+      return at::hardsigmoid_backward(gy, z);
+    case Activation::sigmoid:
+      return at::sigmoid_backward(gy, at::sigmoid(z));
+    case Activation::gelu:
+      return at::gelu_backward(gy, z);
   }
   return gy;
 }
@@ -131,8 +147,8 @@ at::Tensor conv_forward(const at::Tensor& x, const at::Tensor& w, const ConvGeom
   return dense_forward(x, w, g);
 }
 
-ConvGradients conv_backward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& gy, const ConvGeometry& g,
-                            bool need_x) {
+ConvGradients conv_backward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& gy,
+                            const ConvGeometry& g, bool need_x) {
   ConvGradients out;
   if (depthwise_supported(x, w, g)) {
     const DepthwiseShape s = depthwise_shape(x, w, g);
@@ -142,7 +158,8 @@ ConvGradients conv_backward(const at::Tensor& x, const at::Tensor& w, const at::
     if (need_x && own_depthwise_backward_input(s)) {
       out.x = at::empty(x.sizes(), x.options());
       const at::Tensor weight = taps_first(w);
-      kernels().depthwise_backward_input(s, gy.data_ptr<float>(), weight.data_ptr<float>(), out.x.data_ptr<float>());
+      kernels().depthwise_backward_input(s, gy.data_ptr<float>(), weight.data_ptr<float>(),
+                                         out.x.data_ptr<float>());
     } else if (need_x) {
       out.x = to_nhwc(std::get<0>(torch_backward(x, w, gy, g, true, false)));
     }
@@ -171,7 +188,8 @@ Moments batch_moments(const at::Tensor& x, double epsilon) {
     return {flat.mean(0), flat.var(0, false), epsilon};
   }
   Moments m{at::empty({channels}, x.options()), at::empty({channels}, x.options()), epsilon};
-  kernels().moments(x.data_ptr<float>(), rows, channels, m.mean.data_ptr<float>(), m.variance.data_ptr<float>());
+  kernels().moments(x.data_ptr<float>(), rows, channels, m.mean.data_ptr<float>(),
+                    m.variance.data_ptr<float>());
   return m;
 }
 
@@ -229,8 +247,8 @@ at::Tensor act_forward(const at::Tensor& x, Activation act) {
   if (!on_processor(x)) return torch_act(x, act);
   const at::Tensor one = at::ones({x.size(-1)}, x.options()), zero = at::zeros({x.size(-1)}, x.options());
   at::Tensor y = at::empty(x.sizes(), x.options());
-  kernels().affine_act(x.data_ptr<float>(), rows_of(x), x.size(-1), one.data_ptr<float>(), zero.data_ptr<float>(),
-                       act, y.data_ptr<float>());
+  kernels().affine_act(x.data_ptr<float>(), rows_of(x), x.size(-1), one.data_ptr<float>(),
+                       zero.data_ptr<float>(), act, y.data_ptr<float>());
   return y;
 }
 
@@ -241,7 +259,8 @@ at::Tensor act_backward(const at::Tensor& x, Activation act, const at::Tensor& g
   at::Tensor gz = at::empty(x.sizes(), x.options()), sums = at::empty({2, channels}, x.options());
   kernels().affine_act_backward(x.data_ptr<float>(), gy.data_ptr<float>(), rows_of(x), channels,
                                 one.data_ptr<float>(), zero.data_ptr<float>(), zero.data_ptr<float>(), act,
-                                gz.data_ptr<float>(), sums.data_ptr<float>(), sums.data_ptr<float>() + channels);
+                                gz.data_ptr<float>(), sums.data_ptr<float>(),
+                                sums.data_ptr<float>() + channels);
   return gz;
 }
 
@@ -268,13 +287,15 @@ at::Tensor scale_positions(const at::Tensor& x, const at::Tensor& s, const at::T
     return t.defined() ? scaled + t.unsqueeze(1).unsqueeze(1) : scaled;
   }
   at::Tensor y = at::empty(x.sizes(), x.options());
-  kernels().broadcast_positions(x.data_ptr<float>(), s.data_ptr<float>(), t.defined() ? t.data_ptr<float>() : nullptr,
-                                x.size(0), x.size(1) * x.size(2), x.size(3), y.data_ptr<float>());
+  kernels().broadcast_positions(x.data_ptr<float>(), s.data_ptr<float>(),
+                                t.defined() ? t.data_ptr<float>() : nullptr, x.size(0), x.size(1) * x.size(2),
+                                x.size(3), y.data_ptr<float>());
   return y;
 }
 
 at::Tensor spread_positions(const at::Tensor& t, std::int64_t height, std::int64_t width) {
-  if (!on_processor(t)) return t.unsqueeze(1).unsqueeze(1).expand({t.size(0), height, width, t.size(1)}).contiguous();
+  if (!on_processor(t))
+    return t.unsqueeze(1).unsqueeze(1).expand({t.size(0), height, width, t.size(1)}).contiguous();
   at::Tensor y = at::empty({t.size(0), height, width, t.size(1)}, t.options());
   kernels().broadcast_positions(nullptr, nullptr, t.data_ptr<float>(), t.size(0), height * width, t.size(1),
                                 y.data_ptr<float>());
@@ -289,8 +310,10 @@ at::Tensor linear_forward(const at::Tensor& x, const at::Tensor& w, const at::Te
   return y.view(shape);
 }
 
-LinearGradients linear_backward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& gy, bool need_bias) {
-  const at::Tensor flat_x = x.reshape({rows_of(x), x.size(-1)}), flat_g = gy.reshape({rows_of(gy), gy.size(-1)});
+LinearGradients linear_backward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& gy,
+                                bool need_bias) {
+  const at::Tensor flat_x = x.reshape({rows_of(x), x.size(-1)}),
+                   flat_g = gy.reshape({rows_of(gy), gy.size(-1)});
   LinearGradients out;
   out.w = at::mm(flat_g.t(), flat_x);
   if (need_bias) out.b = flat_g.sum(0);

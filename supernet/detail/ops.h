@@ -6,8 +6,8 @@
 namespace nas::supernet {
 
 // Forward and backward of single layers on tensors [N, H, W, C] (dense, channels last); weights in LibTorch's
-// layout. On the processor they run our kernels or oneDNN or BLAS, whichever was measured fastest for the shape,
-// on the calling thread; elsewhere LibTorch's own operators.
+// layout. On the processor they run our kernels or oneDNN or BLAS, whichever was measured fastest for the
+// shape, on the calling thread; elsewhere LibTorch's own operators.
 
 constexpr double kLayerNormEpsilon = 1e-5;
 
@@ -20,8 +20,8 @@ struct ConvGradients {
   at::Tensor x;  // undefined when not asked for
   at::Tensor w;
 };
-ConvGradients conv_backward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& gy, const ConvGeometry& g,
-                            bool need_x);
+ConvGradients conv_backward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& gy,
+                            const ConvGeometry& g, bool need_x);
 
 // Mean and biased variance over everything but channels.
 struct Moments {
@@ -38,7 +38,8 @@ struct NormGradients {
 };
 // `through_moments`: the moments came from x itself, so gradients flow through them.
 NormGradients norm_act_backward(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift,
-                                const Moments& moments, Activation act, const at::Tensor& gy, bool through_moments);
+                                const Moments& moments, Activation act, const at::Tensor& gy,
+                                bool through_moments);
 
 at::Tensor act_forward(const at::Tensor& x, Activation act);
 at::Tensor act_backward(const at::Tensor& x, Activation act, const at::Tensor& gy);
@@ -56,6 +57,7 @@ at::Tensor linear_forward(const at::Tensor& x, const at::Tensor& w, const at::Te
 struct LinearGradients {
   at::Tensor x, w, b;
 };
-LinearGradients linear_backward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& gy, bool need_bias);
+LinearGradients linear_backward(const at::Tensor& x, const at::Tensor& w, const at::Tensor& gy,
+                                bool need_bias);
 
 }  // namespace nas::supernet

@@ -12,7 +12,8 @@ struct Update {
   bool nesterov;
 };
 
-// Sutskever-style SGD as PyTorch defines it: v = momentum * v + g; w -= rate * (nesterov ? g + momentum * v : v).
+// Sutskever-style SGD as PyTorch defines it: v = momentum * v + g; w -= rate * (nesterov ? g + momentum * v :
+// v).
 void sgd(float* w, float* v, const float* g, std::int64_t n, Update u) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float grad = g[i] * u.clip + u.decay * w[i];
@@ -55,7 +56,8 @@ double Optimizer::sum_gradients(const StepGradients& gradients, std::size_t inde
   if (!sum.device().is_cpu()) return sum.square().sum(at::kDouble).item<double>();
   const float* g = sum.data_ptr<float>();
   double total = 0;
-  for (std::int64_t i = 0; i < sum.numel(); ++i) total += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+  for (std::int64_t i = 0; i < sum.numel(); ++i)
+    total += static_cast<double>(g[i]) * static_cast<double>(g[i]);
   return total;
 }
 
@@ -63,7 +65,8 @@ void Optimizer::update(std::size_t i, const OptimizerOptions& o, double learning
   Parameter& p = weights_.parameters()[i];
   const double decay = p.decay ? o.weight_decay : 0;
   const auto updates = static_cast<double>(updates_);
-  const double correct1 = 1 / (1 - std::pow(o.beta1, updates)), correct2 = 1 / (1 - std::pow(o.beta2, updates));
+  const double correct1 = 1 / (1 - std::pow(o.beta1, updates)),
+               correct2 = 1 / (1 - std::pow(o.beta2, updates));
   const auto f = [](double x) { return static_cast<float>(x); };
   if (p.value.device().is_cpu()) {
     float *w = p.value.data_ptr<float>(), *first = state_[0][i].data_ptr<float>();
@@ -72,7 +75,8 @@ void Optimizer::update(std::size_t i, const OptimizerOptions& o, double learning
       sgd(w, first, g, p.value.numel(), {f(learning_rate), f(decay), f(o.momentum), f(clip), o.nesterov});
     else
       adamw(w, first, state_[1][i].data_ptr<float>(), g, p.value.numel(),
-            {f(learning_rate), f(decay), f(clip), f(o.beta1), f(o.beta2), f(correct1), f(correct2), f(o.epsilon)});
+            {f(learning_rate), f(decay), f(clip), f(o.beta1), f(o.beta2), f(correct1), f(correct2),
+             f(o.epsilon)});
     if (!average_.empty()) {
       float* a = average_[i].data_ptr<float>();
       const float keep = f(ema_decay_);
@@ -108,8 +112,9 @@ Optimizer::StepReport Optimizer::step(const StepGradients& gradients, const Opti
   report.gradient_norm = std::sqrt(total);
   report.finite = std::isfinite(total);
   if (!report.finite) return report;
-  const double clip =
-      options.clip_norm > 0 && report.gradient_norm > options.clip_norm ? options.clip_norm / report.gradient_norm : 1;
+  const double clip = options.clip_norm > 0 && report.gradient_norm > options.clip_norm
+                          ? options.clip_norm / report.gradient_norm
+                          : 1;
   ++updates_;
   tbb::parallel_for(std::size_t{0}, n, [&](std::size_t i) {
     const TaskGuard guard;

@@ -5,8 +5,8 @@
 
 namespace nas::supernet {
 
-// SGD with momentum or AdamW over a weight table, with the weights' moving average. Its state is plain tensors
-// of the parameters' shapes, so that checkpoints hold it and channel sorting permutes it.
+// SGD with momentum or AdamW over a weight table, with the weights' moving average. Its state is plain
+// tensors of the parameters' shapes, so that checkpoints hold it and channel sorting permutes it.
 class Optimizer {
  public:
   // `slots` state tensors a parameter: momentum (SGD), first and second moment (AdamW).
@@ -20,9 +20,9 @@ class Optimizer {
   StepReport step(const StepGradients& gradients, const OptimizerOptions& options, double learning_rate);
 
   OptimizerKind kind() const { return kind_; }
-  std::vector<std::vector<at::Tensor>>& state() { return state_; }   // [slot][parameter]
-  std::vector<at::Tensor>& average() { return average_; }            // empty without moving average
-  std::int64_t& updates() { return updates_; }                       // AdamW's bias correction
+  std::vector<std::vector<at::Tensor>>& state() { return state_; }  // [slot][parameter]
+  std::vector<at::Tensor>& average() { return average_; }           // empty without moving average
+  std::int64_t& updates() { return updates_; }                      // AdamW's bias correction
 
  private:
   double sum_gradients(const StepGradients& gradients, std::size_t parameter, double clip_value);

@@ -12,8 +12,8 @@ Result<void> Sampler::check(const SearchSpace& space, const Recipe& recipe) {
       const bool known = std::any_of(space.genes().begin(), space.genes().end(),
                                      [&, &f = family](const Gene& g) { return g.family == f; });
       if (!known && std::find(general.begin(), general.end(), family) == general.end())
-        return usage_error("recipe " + recipe.name + ", phase \"" + phase.name + "\": the space " + space.name() +
-                           " has no gene family \"" + family + "\"");
+        return usage_error("recipe " + recipe.name + ", phase \"" + phase.name + "\": the space " +
+                           space.name() + " has no gene family \"" + family + "\"");
     }
   return {};
 }
@@ -38,7 +38,9 @@ Result<Genotype> Sampler::at_resolution(Genotype g, int resolution) const {
   return space_.canonical(g);
 }
 
-Result<Genotype> Sampler::largest(int resolution) const { return at_resolution(space_.largest(), resolution); }
+Result<Genotype> Sampler::largest(int resolution) const {
+  return at_resolution(space_.largest(), resolution);
+}
 
 Result<Genotype> Sampler::smallest(int resolution) const {
   Genotype g(space_.genes().size());

@@ -14,13 +14,14 @@ struct Chain {
 };
 
 bool mixes_channels(const Layer& l) {
-  return (l.kind == LayerKind::conv && l.groups == 1) || (l.kind == LayerKind::linear && l.in.height * l.in.width == 1);
+  return (l.kind == LayerKind::conv && l.groups == 1) ||
+         (l.kind == LayerKind::linear && l.in.height * l.in.width == 1);
 }
 
 bool keeps_channels(const Layer& l) {
-  return l.kind == LayerKind::batch_norm || l.kind == LayerKind::activation || l.kind == LayerKind::squeeze_excite ||
-         l.kind == LayerKind::global_pool || l.kind == LayerKind::max_pool || l.kind == LayerKind::avg_pool ||
-         is_depthwise(l);
+  return l.kind == LayerKind::batch_norm || l.kind == LayerKind::activation ||
+         l.kind == LayerKind::squeeze_excite || l.kind == LayerKind::global_pool ||
+         l.kind == LayerKind::max_pool || l.kind == LayerKind::avg_pool || is_depthwise(l);
 }
 
 std::vector<Chain> find_chains(const Network& network) {
@@ -40,7 +41,8 @@ std::vector<Chain> find_chains(const Network& network) {
     chain.producer = at;
     // Only inside a block: a block's output has another producer in a path of another depth.
     const Site &from = network.layers[at].site, &to = network.layers[i].site;
-    if (uses[at] == 1 && mixes_channels(network.layers[at]) && from.stage == to.stage && from.block == to.block)
+    if (uses[at] == 1 && mixes_channels(network.layers[at]) && from.stage == to.stage &&
+        from.block == to.block)
       chains.push_back(chain);
   }
   return chains;
@@ -69,7 +71,11 @@ class Sorter {
  public:
   Sorter(WeightTable& weights, const Network& largest, const std::vector<Network>& trained, Sorting criterion,
          const std::vector<std::vector<at::Tensor>*>& companions)
-      : weights_(weights), network_(largest), trained_(trained), criterion_(criterion), companions_(companions) {}
+      : weights_(weights),
+        network_(largest),
+        trained_(trained),
+        criterion_(criterion),
+        companions_(companions) {}
 
   void sort(const Chain& chain) {
     const Layer& consumer = network_.layers[chain.consumer];
@@ -100,7 +106,8 @@ class Sorter {
       permute(l, Part::reduce_weight, 1, order);
       permute(l, Part::expand_weight, 0, order);
       permute(l, Part::expand_bias, 0, order);
-      const auto hidden = order_of(channel_importance(*value(l, Part::expand_weight), {}, Sorting::l1), widths(l, true));
+      const auto hidden =
+          order_of(channel_importance(*value(l, Part::expand_weight), {}, Sorting::l1), widths(l, true));
       permute(l, Part::reduce_weight, 0, hidden);
       permute(l, Part::reduce_bias, 0, hidden);
       permute(l, Part::expand_weight, 1, hidden);

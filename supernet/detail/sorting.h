@@ -8,9 +8,9 @@ namespace nas::supernet {
 
 // Orders the inner channels of every block by importance, so that prefixes keep the channels that matter.
 // Function preserving: producer, its batch norm, depthwise, squeeze-excite and consumer move together.
-// `largest` is the network whose chains are sorted. `trained` are networks that were trained before: each width
-// they used stays the same set of channels (sorting happens inside the groups between widths).
-// Every tensor list in `companions` (optimiser state, moving average; one tensor a parameter) is permuted alike.
+// `largest` is the network whose chains are sorted. `trained` are networks that were trained before: each
+// width they used stays the same set of channels (sorting happens inside the groups between widths). Every
+// tensor list in `companions` (optimiser state, moving average; one tensor a parameter) is permuted alike.
 void sort_channels(WeightTable& weights, const Network& largest, const std::vector<Network>& trained,
                    Sorting criterion, const std::vector<std::vector<at::Tensor>*>& companions);
 

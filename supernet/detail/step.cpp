@@ -30,7 +30,11 @@ std::span<const float> floats(const at::Tensor& t) {
 class Step {
  public:
   Step(const WeightTable& weights, const StepPlan& plan, const Batch& batch, StepGradients& out)
-      : weights_(weights), plan_(plan), batch_(batch), out_(out), shards_(shards_for(batch.size(), plan.shards)) {}
+      : weights_(weights),
+        plan_(plan),
+        batch_(batch),
+        out_(out),
+        shards_(shards_for(batch.size(), plan.shards)) {}
 
   void run() {
     const std::size_t n = plan_.paths.size(), count = n * static_cast<std::size_t>(shards_);
@@ -39,10 +43,12 @@ class Step {
     teacher_.assign(static_cast<std::size_t>(shards_), {});
     const bool in_place = plan_.distillation.teacher == Teacher::in_place;
     if (in_place || plan_.frozen)
-      tbb::parallel_for(0, shards_, [&](int s) { in_place ? path(0, s) : frozen(s); }, tbb::simple_partitioner());
+      tbb::parallel_for(
+          0, shards_, [&](int s) { in_place ? path(0, s) : frozen(s); }, tbb::simple_partitioner());
     const int first = in_place ? shards_ : 0;
     tbb::parallel_for(
-        first, static_cast<int>(count), [&](int t) { path(t / shards_, t % shards_); }, tbb::simple_partitioner());
+        first, static_cast<int>(count), [&](int t) { path(t / shards_, t % shards_); },
+        tbb::simple_partitioner());
     report();
   }
 
@@ -54,7 +60,8 @@ class Step {
     options.keep = false;
     options.bf16 = plan_.bf16;
     Execution run(*plan_.frozen, plan_.frozen_network, options);
-    teacher_[static_cast<std::size_t>(shard)] = run.forward(images_of(weights_, batch_, r.from, r.to)).cpu().contiguous();
+    teacher_[static_cast<std::size_t>(shard)] =
+        run.forward(images_of(weights_, batch_, r.from, r.to)).cpu().contiguous();
   }
 
   void path(int index, int shard) {
@@ -77,12 +84,14 @@ class Step {
     const double weight = job.taught ? d.hard_weight : 1.0, batch = static_cast<double>(batch_.size());
     const std::span<const std::int64_t> labels(batch_.labels.data() + r.from, r.to - r.from);
     const std::span<const float> targets =
-        batch_.targets.empty() ? std::span<const float>()
-                               : std::span(batch_.targets).subspan(r.from * classes, (r.to - r.from) * classes);
+        batch_.targets.empty()
+            ? std::span<const float>()
+            : std::span(batch_.targets).subspan(r.from * classes, (r.to - r.from) * classes);
     LossValue value = hard_loss(rows, classes, labels, targets, plan_.label_smoothing, weight, batch, g);
     value.loss *= weight;
     if (job.taught)
-      value.loss += d.weight * teacher_loss(d, rows, floats(teacher_[static_cast<std::size_t>(shard)]), classes, batch, g);
+      value.loss += d.weight * teacher_loss(d, rows, floats(teacher_[static_cast<std::size_t>(shard)]),
+                                            classes, batch, g);
     if (index == 0 && d.teacher == Teacher::in_place) teacher_[static_cast<std::size_t>(shard)] = logits;
     losses_[slot] = value;
     run.backward(gradient.to(out.device()), out_.parts[slot]);
@@ -119,7 +128,8 @@ at::Tensor images_of(const WeightTable& weights, const Batch& batch, std::size_t
   const auto image = static_cast<std::size_t>(side * side * 3);
   // from_blob needs a mutable pointer; nothing writes through it.
   auto* data = const_cast<float*>(batch.pixels.data() + from * image);
-  const at::Tensor view = at::from_blob(data, {static_cast<std::int64_t>(to - from), side, side, 3}, at::kFloat);
+  const at::Tensor view =
+      at::from_blob(data, {static_cast<std::int64_t>(to - from), side, side, 3}, at::kFloat);
   return view.to(weights.parameters().front().value.device());
 }
 
@@ -148,7 +158,8 @@ std::vector<double> forward_losses(const WeightTable& weights, const std::vector
       tbb::simple_partitioner());
   std::vector<double> losses(networks.size(), 0);
   for (int t = 0; t < count; ++t)
-    losses[static_cast<std::size_t>(t / shards)] += parts[static_cast<std::size_t>(t)] / static_cast<double>(batch.size());
+    losses[static_cast<std::size_t>(t / shards)] +=
+        parts[static_cast<std::size_t>(t)] / static_cast<double>(batch.size());
   return losses;
 }
 

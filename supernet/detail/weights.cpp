@@ -62,7 +62,8 @@ at::Tensor initial_value(const Parameter& parameter, std::uint64_t seed) {
       break;
     case Part::weight:
       if (s.size() == 4)
-        fill_normal(host, rng, std::sqrt(2.0 / static_cast<double>(s[0] * s[2] * s[3] / (s[1] == 1 ? s[0] : 1))));
+        fill_normal(host, rng,
+                    std::sqrt(2.0 / static_cast<double>(s[0] * s[2] * s[3] / (s[1] == 1 ? s[0] : 1))));
       else
         fill_uniform(host, rng, 1.0 / std::sqrt(static_cast<double>(s[1])));
       break;
@@ -153,7 +154,8 @@ Result<void> WeightTable::holds(const Network& network) const {
       const int at = find({l.site, l.kind, p.part});
       const std::string what = layer_name(l) + "." + std::string(to_string(p.part));
       if (at < 0)
-        return usage_error("the supernet holds no weights for " + what + ": is the network of another search space?");
+        return usage_error("the supernet holds no weights for " + what +
+                           ": is the network of another search space?");
       const Dims& stored = parameters_[static_cast<std::size_t>(at)].shape;
       for (std::size_t d = 0; d < p.shape.size(); ++d)
         if (p.shape[d] > stored[d])

@@ -34,8 +34,8 @@ class WeightTable {
       : kernel_transform_(kernel_transform), epsilon_(batch_norm_epsilon) {}
   void add(const Network& network);
   void allocate(at::Device device);
-  // He-normal by fan-out for convolutions, uniform 1/sqrt(fan-in) for linear layers, truncated normal 0.02 for
-  // tokens and positions, ones and zeros for norms, identity for kernel transforms.
+  // He-normal by fan-out for convolutions, uniform 1/sqrt(fan-in) for linear layers, truncated normal 0.02
+  // for tokens and positions, ones and zeros for norms, identity for kernel transforms.
   void initialise(std::uint64_t seed);
 
   const std::vector<Parameter>& parameters() const { return parameters_; }

@@ -1,0 +1,289 @@
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/progress.h"
+#include "space/base/file.h"
+#include "space/json/document.h"
+#include "supernet/evaluate.h"
+#include "supernet/feeds.h"
+#include "supernet/runtime.h"
+#include "supernet/train.h"
+
+namespace nas::apps {
+namespace {
+
+using Record = nlohmann::ordered_json;
+using namespace nas::supernet;
+
+// A training run as the user gives it, by options or as a JSON file; kept in the run's folder.
+struct TrainConfig {
+  std::string space = "tiny", data = "procedural:", recipe = "sandwich", out;
+  std::string device = "cpu";
+  std::uint64_t seed = 1;
+  int batch = 64;
+  double length = 1;  // all epochs times this
+  std::int64_t checkpoint_every = 200;
+  bool skip_bad = false;
+  std::vector<int> resolutions;  // empty: the space's own
+};
+
+Record to_record(const TrainConfig& c) {
+  return {{"space", c.space},       {"data", c.data},
+          {"recipe", c.recipe},     {"device", c.device},
+          {"seed", c.seed},         {"batch", c.batch},
+          {"length", c.length},     {"checkpoint_every", c.checkpoint_every},
+          {"skip_bad", c.skip_bad}, {"resolutions", c.resolutions}};
+}
+
+Result<void> read_config(const std::string& path, TrainConfig& c) {
+  NAS_TRY(document, JsonDocument::load(path));
+  std::vector<Error> errors;
+  JsonReader reader(document, errors);
+  c.space = reader.text("space", c.space);
+  c.data = reader.text("data", c.data);
+  c.recipe = reader.text("recipe", c.recipe);
+  c.out = reader.text("out", c.out);
+  c.device = reader.text("device", c.device);
+  c.seed =
+      static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, static_cast<std::int64_t>(c.seed)));
+  c.batch = static_cast<int>(reader.integer("batch", 2, 65536, c.batch));
+  c.length = reader.number("length", 1e-6, 1e6, c.length);
+  c.checkpoint_every = reader.integer("checkpoint_every", 1, 1'000'000'000, c.checkpoint_every);
+  c.skip_bad = reader.flag("skip_bad", c.skip_bad);
+  std::vector<std::int64_t> sides(c.resolutions.begin(), c.resolutions.end());
+  for (const std::int64_t r : reader.integers("resolutions", 4, 4096, sides))
+    c.resolutions.push_back(static_cast<int>(r));
+  c.resolutions.erase(c.resolutions.begin(),
+                      c.resolutions.begin() + static_cast<std::ptrdiff_t>(sides.size()));
+  reader.done();
+  if (!errors.empty()) return join_errors(errors);
+  return {};
+}
+
+// The space for the run's images: their number of classes.
+Result<SearchSpace> space_for(const TrainConfig& c, std::size_t classes) {
+  SpaceOverrides change;
+  change.classes = static_cast<int>(classes);
+  change.resolutions = c.resolutions;
+  return load_space(c.space, change);
+}
+
+struct Job {
+  Feeds feeds;
+  SearchSpace space;
+};
+
+Result<Job> open_job(const TrainConfig& c) {
+  // The resolutions come from the space, the number of classes from the images.
+  NAS_TRY(plain, space_for(c, 0));
+  FeedOptions options;
+  options.seed = c.seed;
+  options.batch = c.batch;
+  options.resolutions = resolutions_of(plain);
+  options.skip_bad = c.skip_bad;
+  NAS_TRY(feeds, Feeds::open(c.data, options));
+  NAS_TRY(space, space_for(c, feeds.store().classes().size()));
+  return Job{std::move(feeds), std::move(space)};
+}
+
+Result<Network> network_of(const SearchSpace& space, const std::string& text) {
+  if (text == "largest") return space.lower(space.canonical(space.largest()));
+  if (text == "smallest") return space.lower(space.canonical(space.smallest()));
+  if (text == "middle") {
+    Genotype g = space.smallest();
+    for (std::size_t i = 0; i < g.size(); ++i)
+      g[i] = static_cast<std::uint8_t>(space.genes()[i].choices.size() / 2);
+    return space.lower(space.canonical(g));
+  }
+  NAS_TRY(genotype, space.parse(text));
+  return space.lower(genotype);
+}
+
+Record score_record(const std::string& name, const Score& s) {
+  return {{"network", name}, {"top1", s.top1}, {"top1_low", s.top1_low}, {"top1_high", s.top1_high},
+          {"top5", s.top5},  {"loss", s.loss}, {"images", s.images}};
+}
+
+const std::vector<Column> kScoreColumns = {
+    {"network", "network"}, {"top1", "top-1"}, {"top1_low", "95 % from"}, {"top1_high", "to"},
+    {"top5", "top-5"},      {"loss", "loss"},  {"images", "images"}};
+
+Result<std::vector<Record>> score_all(const Job& job, const Supernet& supernet,
+                                      const std::vector<std::string>& names, data::Split split) {
+  std::vector<Network> networks;
+  for (const std::string& name : names) {
+    NAS_TRY(network, network_of(job.space, name));
+    networks.push_back(std::move(network));
+  }
+  NAS_TRY(scores, evaluate(supernet, networks, job.feeds.recalibration(), job.feeds.scoring(split)));
+  std::vector<Record> records;
+  for (std::size_t i = 0; i < names.size(); ++i) records.push_back(score_record(names[i], scores[i]));
+  return records;
+}
+
+// One line of JSON a step, appended; a continued run appends on.
+class MetricsFile {
+ public:
+  explicit MetricsFile(const std::filesystem::path& path)
+      : file_(std::fopen(path.c_str(), "a"), &std::fclose) {}
+  void write(const Record& record) {
+    if (!file_) return;
+    std::fputs((record.dump() + "\n").c_str(), file_.get());
+    std::fflush(file_.get());
+  }
+
+ private:
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+};
+
+Record step_record(const TrainProgress& p) {
+  Record paths = Record::array();
+  for (const PathProgress& path : p.paths)
+    paths.push_back({{"genotype", path.genotype}, {"loss", path.loss}, {"accuracy", path.accuracy}});
+  return {{"step", p.step},
+          {"phase", p.phase_name},
+          {"epoch", p.epoch},
+          {"learning_rate", p.learning_rate},
+          {"gradient_norm", p.gradient_norm},
+          {"images_per_second", p.images_per_second},
+          {"paths", paths}};
+}
+
+Result<int> run_train(const Context& context, TrainConfig config, const std::string& config_file) {
+  if (!config_file.empty()) NAS_CHECK(read_config(config_file, config));
+  if (config.out.empty()) config.out = context.project + "/runs/" + config.space + "-" + config.recipe;
+  prepare_runtime();
+  const RuntimeReport runtime = inspect_runtime();
+  for (const std::string& warning : runtime.warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  NAS_TRY(plain, load_recipe(config.recipe));
+  Recipe recipe = scaled(plain, config.length);
+  if (recipe.bf16 && !runtime.bf16_is_fast) recipe.bf16 = false;
+  NAS_TRY(job, open_job(config));
+  NAS_TRY(supernet, Supernet::make(job.space, {config.seed, config.device}));
+  const std::filesystem::path out = config.out;
+  NAS_CHECK(write_file(out / "config.json", to_record(config).dump(2) + "\n"));
+  if (!context.quiet)
+    std::fprintf(stderr, "%s: %s; %zu classes; supernet of %s with %zu parameters; %s kernels\n",
+                 config.data.c_str(), job.feeds.store().description().c_str(),
+                 job.feeds.store().classes().size(), job.space.name().c_str(), supernet.parameter_count(),
+                 runtime.kernels.c_str());
+  MetricsFile metrics(out / "metrics.jsonl");
+  TrainOptions options;
+  options.seed = config.seed;
+  options.folder = out / "checkpoints";
+  options.checkpoint_every = config.checkpoint_every;
+  options.data_fingerprint = job.feeds.fingerprint();
+  std::unique_ptr<Progress> progress;
+  options.on_step = [&](const TrainProgress& p) {
+    if (!progress)
+      progress =
+          std::make_unique<Progress>("train", static_cast<std::uint64_t>(p.total_steps), context.quiet);
+    char note[160];
+    std::snprintf(note, sizeof note, "%s epoch %.2f loss %.3f accuracy %.3f %.0f images/s",
+                  p.phase_name.c_str(), p.epoch, p.paths.front().loss, p.paths.front().accuracy,
+                  p.images_per_second);
+    progress->update(static_cast<std::uint64_t>(p.step), note);
+    if (p.step % 10 == 0 || p.step == p.total_steps) metrics.write(step_record(p));
+    return true;
+  };
+  NAS_TRY(outcome, train(supernet, job.space, recipe, job.feeds.training(), options));
+  progress.reset();
+  NAS_CHECK(
+      save_supernet(out / "supernet.safetensors", supernet, job.space,
+                    {job.space.name(), "", "", recipe.name, job.feeds.fingerprint(), outcome.steps, ""}));
+  NAS_TRY(records, score_all(job, supernet, {"smallest", "middle", "largest"}, data::Split::validation));
+  for (Record& r : records) metrics.write({{"step", outcome.steps}, {"split", "validation"}, {"score", r}});
+  print_records(context, kScoreColumns, records);
+  return 0;
+}
+
+struct EvaluateOptions {
+  std::vector<std::string> networks;
+  std::string run, data, split = "validation", extract;
+};
+
+Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
+  prepare_runtime();
+  TrainConfig config;
+  NAS_CHECK(read_config(o.run + "/config.json", config));
+  if (!o.data.empty()) config.data = o.data;
+  NAS_TRY(job, open_job(config));
+  const data::Split split = o.split == "test" ? data::Split::test : data::Split::validation;
+  const std::string weights = o.run + "/supernet.safetensors";
+  NAS_TRY(loaded, load_supernet(weights, job.space, {config.seed, config.device}));
+  if (!o.extract.empty()) {
+    if (o.networks.size() != 1)
+      return usage_error("--extract takes one network, found " + std::to_string(o.networks.size()));
+    NAS_TRY(network, network_of(job.space, o.networks.front()));
+    Provenance p = loaded.provenance;
+    p.genotype = o.networks.front();
+    p.note = "extracted";
+    NAS_TRY(trained, extract(loaded.supernet, network, job.feeds.recalibration(), p));
+    NAS_CHECK(save(o.extract, trained));
+  }
+  std::vector<std::string> inherited;
+  std::vector<Record> records;
+  for (const std::string& name : o.networks) {
+    if (!name.ends_with(".safetensors")) {
+      inherited.push_back(name);
+      continue;
+    }
+    NAS_TRY(trained, load_trained(name));
+    NAS_TRY(score, evaluate(trained, job.feeds.scoring(split)));
+    records.push_back(score_record(name, score));
+  }
+  NAS_TRY(scored, score_all(job, loaded.supernet, inherited, split));
+  records.insert(records.begin(), scored.begin(), scored.end());
+  print_records(context, kScoreColumns, records);
+  return 0;
+}
+
+}  // namespace
+
+void add_train_commands(CLI::App& app, Context& context) {
+  CLI::App* train_command =
+      add_command(app, "train", "Train a once-for-all supernet",
+                  {"hwnas train --space tiny --data procedural: --recipe sandwich --out runs/demo",
+                   "hwnas train run.json"});
+  auto config = std::make_shared<TrainConfig>();
+  auto file = std::make_shared<std::string>();
+  train_command->add_option("CONFIG", *file, "A run as JSON: space, data, recipe, out, …");
+  train_command->add_option("--space", config->space, "Built-in space or JSON file");
+  train_command->add_option("--data", config->data, "Folder, CIFAR or IDX files, or procedural:…");
+  train_command->add_option("--recipe", config->recipe, "Built-in recipe or JSON file");
+  train_command->add_option("--out", config->out, "Folder of the run");
+  train_command->add_option("--device", config->device, "cpu or cuda");
+  train_command->add_option("--seed", config->seed, "Of everything random");
+  train_command->add_option("--batch", config->batch, "Images a step")->check(CLI::Range(2, 65536));
+  train_command->add_option("--length", config->length, "Multiplies all epochs of the recipe");
+  train_command->add_option("--checkpoint-every", config->checkpoint_every, "Steps")
+      ->check(CLI::PositiveNumber);
+  train_command->add_option("--resolutions", config->resolutions, "Instead of the space's own")
+      ->delimiter(',');
+  train_command->add_flag("--skip-bad", config->skip_bad, "Leave out images that cannot be read");
+  train_command->callback([&context, config, file] {
+    context.action = [&context, config, file] { return run_train(context, *config, *file); };
+  });
+
+  CLI::App* evaluate_command = add_command(
+      app, "evaluate", "Accuracy of sub-networks of a trained supernet",
+      {"hwnas evaluate smallest largest --run runs/demo", "hwnas evaluate r=24:d=1,2 --run runs/demo"});
+  auto options = std::make_shared<EvaluateOptions>();
+  evaluate_command
+      ->add_option("NETWORK", options->networks,
+                   "smallest, middle, largest, a genotype's text, or a .safetensors file of one network")
+      ->required();
+  evaluate_command->add_option("--run", options->run, "Folder of a training run")->required();
+  evaluate_command->add_option("--data", options->data, "Other images than the run's");
+  evaluate_command->add_option("--split", options->split, "validation or test")
+      ->check(CLI::IsMember({"validation", "test"}));
+  evaluate_command->add_option("--extract", options->extract,
+                               "Also write the network with its own weights here");
+  evaluate_command->callback([&context, options] {
+    context.action = [&context, options] { return run_evaluate(context, *options); };
+  });
+}
+
+}  // namespace nas::apps

@@ -1,0 +1,51 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "space/search_space.h"
+#include "supernet/batch.h"
+#include "supernet/data/splits.h"
+
+namespace nas::supernet {
+
+struct FeedOptions {
+  std::uint64_t seed = 1;
+  int batch = 64;
+  std::vector<int> resolutions;              // that training draws from; one a batch
+  std::int64_t recalibration_images = 2000;  // at most this many of the recalibration split
+  std::int64_t scoring_images = 0;           // 0: all of the split
+  int threads = 0;                           // that make batches ahead; 0: as many as TBB has
+  bool skip_bad = false;
+  bool cache = true;  // keep decoded pictures in the cache folder
+  // Augmentation of training batches; absent: the standard one for the pictures' size.
+  bool augment = true;
+};
+
+// A user's images, split and ready: the training stream and the lists that recalibration and scoring read.
+class Feeds {
+ public:
+  // `data` is anything data::open_source takes.
+  static Result<Feeds> open(const std::string& data, const FeedOptions& options);
+
+  // Follows the loader of the training split; the next step is made while the last one trains.
+  BatchStream training() const;
+  // Recalibration images go through the evaluation view: what is deployed sees no augmentation either.
+  BatchList recalibration() const;
+  BatchList scoring(data::Split split) const;
+
+  const data::Store& store() const;
+  const data::Splits& splits() const;
+  std::string fingerprint() const;  // of the splits
+  double seconds_waited() const;    // that training spent waiting for batches
+
+ private:
+  struct Impl;
+  explicit Feeds(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<Impl> impl_;
+};
+
+// The values of a space's resolution gene, or the one its networks take.
+std::vector<int> resolutions_of(const SearchSpace& space);
+
+}  // namespace nas::supernet
