@@ -1,8 +1,8 @@
 /* QEMU TCG plugin: counts guest instructions between two marker functions, by class.
  *
  * Arguments: begin=ADDRESS,end=ADDRESS (hexadecimal addresses of the two markers), out=FILE, classes=on|off.
- * FILE gets one line per region, in order of execution: the total, then one count per class in the order of
- * kClassNames. The marker instructions themselves are part of the count, as is the code between a marker's
+ * FILE gets one line per region, in order of execution: the total, then one count per class in the order
+ * of the enumeration below. The marker instructions themselves are part of the count, as is the code between a marker's
  * first instruction and the next: an empty region is not zero. Instructions that an IT block skips count.
  *
  * The prototypes below are our own statement of the plugin interface, version 1 (QEMU 4.2 and later).
@@ -38,7 +38,7 @@ extern char *qemu_plugin_insn_disas(const struct qemu_plugin_insn *);
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
 enum { kNoRegisters = 0, kAddU64 = 0 };
-enum { kLoad, kStore, kMultiple, kMac, kMul, kPack, kBranch, kVector, kOther, kClasses };
+enum { kLoad, kLoadPair, kStore, kMultiple, kMac, kMul, kPack, kBranch, kVector, kOther, kClasses };
 
 static uint64_t total, counts[kClasses];
 static uint64_t total_at_begin, counts_at_begin[kClasses];
@@ -55,6 +55,7 @@ static bool starts(const char *word, const char *const *prefixes) {
 /* The class of an instruction by the first word of its disassembly, for Thumb-2 and AArch64. */
 static int classify(const char *text) {
   static const char *const multiple[] = {"ldm", "stm", "push", "pop", NULL};
+  static const char *const pairs[] = {"ldrd", "ldp", NULL};
   static const char *const loads[] = {"ld", NULL};
   static const char *const stores[] = {"st", NULL};
   static const char *const macs[] = {"smla", "smml", "mla", "mls", "umla", "umaal", "smls", "madd", "msub",
@@ -67,6 +68,7 @@ static int classify(const char *text) {
   while (*text == ' ') ++text;
   if (starts(text, multiple)) return kMultiple;
   if (starts(text, macs)) return kMac;
+  if (starts(text, pairs)) return kLoadPair;
   if (starts(text, loads)) return kLoad;
   if (starts(text, stores)) return kStore;
   if (starts(text, muls)) return kMul;

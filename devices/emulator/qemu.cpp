@@ -114,7 +114,7 @@ Result<std::vector<RegionCount>> read_counts(const fs::path& file) {
   for (RegionCount region; lines >> region.total; regions.push_back(region))
     for (std::uint64_t& count : region.by_class)
       if (!(lines >> count))
-        return Error{"a line of counts must hold 10 numbers, found fewer", file.string()};
+        return Error{"a line of counts must hold 11 numbers, found fewer", file.string()};
   return regions;
 }
 

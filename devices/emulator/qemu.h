@@ -21,8 +21,8 @@ struct Program {
 };
 
 // Classes of instructions as insn_plugin.c counts them. The counts of a region add up to its total.
-inline constexpr std::array<const char*, 9> kInstructionClasses = {
-    "load", "store", "multiple", "mac", "mul", "pack", "branch", "vector", "other"};
+inline constexpr std::array<const char*, 10> kInstructionClasses = {
+    "load", "load_pair", "store", "multiple", "mac", "mul", "pack", "branch", "vector", "other"};
 
 struct RegionCount {
   std::uint64_t total = 0;  // guest instructions

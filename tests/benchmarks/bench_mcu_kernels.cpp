@@ -2,6 +2,7 @@
 // measured of public libraries on the same layers (docs/mcu-kernels.md). One iteration: the counts are exact.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -87,42 +88,67 @@ constexpr std::int64_t kStackPeerAny = 49815907;
 constexpr std::int64_t kStackPeerTrue = 54837916;
 
 struct Variant {
-  const char* board;
-  const char* level;
+  const char* name;
+  const char* board;  // empty: AArch64 on `cpu`
+  const char* cpu;
+  Target target;
+  std::vector<std::string> flags;
 };
-constexpr Variant kVariants[] = {{"mps2-an386", "-O2"}, {"mps2-an386", "-O3"}, {"mps2-an500", "-O2"}};
+
+const std::vector<Variant>& variants() {
+  static const std::vector<Variant> all = {
+      {"Cortex-M4 -O2", "mps2-an386", "", Target::dsp, {"-O2"}},
+      {"Cortex-M4 -O3", "mps2-an386", "", Target::dsp, {"-O3"}},
+      {"Cortex-M7 -O2", "mps2-an500", "", Target::dsp, {"-O2"}},
+      {"Cortex-M4 -O2, double rounding", "mps2-an386", "", Target::dsp, {"-O2", "-DNAS_DOUBLE_ROUNDING=1"}},
+      {"Cortex-M3 -O2, portable C", "mps2-an385", "", Target::portable, {"-O2"}},
+      {"Cortex-A76 -O2, SDOT", "", "cortex-a76", Target::neon, {"-O2", "-march=armv8.2-a+dotprod"}},
+      {"Cortex-A53 -O2, NEON", "", "cortex-a53", Target::neon, {"-O2"}},
+  };
+  return all;
+}
 
 void leave(const std::string& why) {
   std::fprintf(stderr, "bench_mcu_kernels: %s\n", why.c_str());
   std::exit(1);
 }
 
+Result<emulator::EmulatedRun> run_counted(const emulator::Emulator& emulator, const Variant& variant,
+                                          const emulator::Program& program) {
+  const emulator::RunOptions options{.count = true, .wanted = {"out.bin"}};
+  if (variant.board[0] == 0) {
+    NAS_TRY(built, emulator.build_aarch64(program));
+    return emulator.run_aarch64(variant.cpu, built, options);
+  }
+  NAS_TRY(board, emulator::find_board(variant.board));
+  NAS_TRY(built, emulator.build(board, program));
+  return emulator.run(board, built, options);
+}
+
 // Runs all layers and checks every output against the reference before any count is believed.
-std::vector<std::int64_t> measure(const Variant& variant) {
+std::vector<emulator::RegionCount> measure(const Variant& variant) {
   std::vector<KernelCase> cases;
   for (const Layer& layer : layers())
     cases.push_back(random_case("layer" + std::to_string(cases.size()), layer.spec));
-  emulator::Program program = kernel_program(cases, Target::dsp);
-  program.flags = {"-std=c99", variant.level};
+  emulator::Program program = kernel_program(cases, variant.target);
+  program.flags = variant.flags;
+  program.flags.push_back("-std=c99");
   const emulator::Emulator emulator(std::filesystem::temp_directory_path() / "hwnas-bench-mcu");
-  const auto board = emulator::find_board(variant.board);
-  const auto built = emulator.build(*board, program);
-  if (!built) leave(built.error().message);
-  const auto run = emulator.run(*board, *built, {.count = true, .wanted = {"out.bin"}});
+  const auto run = run_counted(emulator, variant, program);
   if (!run) leave(run.error().message);
   std::string expected;
+  const bool twice = std::ranges::count(variant.flags, "-DNAS_DOUBLE_ROUNDING=1") > 0;
+  const Rounding rounding = twice ? Rounding::twice : Rounding::single;
   for (const KernelCase& c : cases)
-    for (const std::int8_t value : run_reference(c.spec, c.params, c.input, c.second, Rounding::single))
+    for (const std::int8_t value : run_reference(c.spec, c.params, c.input, c.second, rounding))
       expected.push_back(static_cast<char>(value));
   if (run->exit_code != 0 || run->files.at("out.bin") != expected) leave("outputs differ from the reference");
-  std::vector<std::int64_t> counts;
-  for (const auto& region : run->regions) counts.push_back(static_cast<std::int64_t>(region.total));
-  return counts;
+  return run->regions;
 }
 
-const std::vector<std::int64_t>& counts_of(std::size_t variant) {
-  static std::vector<std::vector<std::int64_t>> cache(std::size(kVariants));
-  if (cache[variant].empty()) cache[variant] = measure(kVariants[variant]);
+const std::vector<emulator::RegionCount>& counts_of(std::size_t variant) {
+  static std::vector<std::vector<emulator::RegionCount>> cache(variants().size());
+  if (cache[variant].empty()) cache[variant] = measure(variants()[variant]);
   return cache[variant];
 }
 
@@ -139,7 +165,7 @@ void report(benchmark::State& state, std::int64_t instructions, std::int64_t ope
 void layer_kernel(benchmark::State& state) {
   const auto at = static_cast<std::size_t>(state.range(0));
   const Layer& layer = layers()[at];
-  const std::int64_t instructions = counts_of(0)[at];
+  const auto instructions = static_cast<std::int64_t>(counts_of(0)[at].total);
   for (auto _ : state) benchmark::DoNotOptimize(instructions);
   state.SetLabel(std::string(layer.name) + ", scratch " +
                  std::to_string(*scratch_bytes(layer.spec, Target::dsp)) + " bytes");
@@ -150,15 +176,22 @@ BENCHMARK(layer_kernel)->DenseRange(0, 24)->Iterations(1);
 void stack_of_30_operators(benchmark::State& state) {
   const auto variant = static_cast<std::size_t>(state.range(0));
   std::int64_t instructions = 0;
-  for (std::size_t i = 0; i < layers().size(); ++i)
-    instructions += counts_of(variant)[i] * layers()[i].in_stack;
+  std::array<double, emulator::kInstructionClasses.size()> by_class{};
+  for (std::size_t i = 0; i < layers().size(); ++i) {
+    const emulator::RegionCount& count = counts_of(variant)[i];
+    instructions += static_cast<std::int64_t>(count.total) * layers()[i].in_stack;
+    for (std::size_t k = 0; k < by_class.size(); ++k)
+      by_class[k] += static_cast<double>(count.by_class[k]) * layers()[i].in_stack;
+  }
+  for (std::size_t k = 0; k < by_class.size(); ++k)
+    state.counters[emulator::kInstructionClasses[k]] = by_class[k];
   for (auto _ : state) benchmark::DoNotOptimize(instructions);
-  state.SetLabel(std::string(kVariants[variant].board) + " " + kVariants[variant].level);
+  state.SetLabel(variants()[variant].name);
   const bool same_setting = variant == 0;
   report(state, instructions, kStackOperations, same_setting ? kStackPeerAny : 0,
          same_setting ? kStackPeerTrue : 0);
 }
-BENCHMARK(stack_of_30_operators)->DenseRange(0, static_cast<int>(std::size(kVariants)) - 1)->Iterations(1);
+BENCHMARK(stack_of_30_operators)->DenseRange(0, static_cast<int>(variants().size()) - 1)->Iterations(1);
 
 }  // namespace
 }  // namespace nas::devices::codegen
