@@ -1,0 +1,183 @@
+#include <algorithm>
+#include <chrono>
+
+#include "devices/agent_build.h"
+#include "devices/agent_client.h"
+#include "devices/failure.h"
+#include "devices/transport.h"
+#include "latency/measure/backends.h"
+
+namespace nas::latency {
+namespace {
+
+using devices::AgentClient;
+using devices::Failure;
+using devices::KernelCode;
+using std::chrono::milliseconds;
+
+double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// The agent of one session on its device: started again when a kernel brings it down.
+class AgentBench {
+ public:
+  AgentBench(devices::Transport transport, std::string program, const ProfileOptions& options)
+      : transport_(std::move(transport)), program_(std::move(program)), options_(options) {}
+
+  Result<void> start() {
+    client_.reset();
+    std::vector<std::string> arguments;
+    if (!options_.taskset.empty()) arguments = {"--taskset", options_.taskset};
+    NAS_TRY(line, transport_.start(program_, arguments));
+    NAS_TRY(client, AgentClient::connect(std::move(line), milliseconds(20000)));
+    if (client.info().tick_hz == 0)
+      return devices::device_failure(Failure::rejected, "the agent has no clock that can be trusted");
+    client_.emplace(std::move(client));
+    return {};
+  }
+
+  Result<std::vector<double>> run(std::size_t kernel, std::uint32_t inner, std::uint32_t samples, std::uint32_t warmups) {
+    if (!client_) NAS_CHECK(start());
+    const double budget = 20 * options_.measure.max_secs + 20;
+    const auto ticks = client_->run({static_cast<int>(kernel), inner, samples, warmups, options_.cold},
+                                    milliseconds(static_cast<long>(1000 * budget)));
+    if (!ticks) return ticks.error();
+    std::vector<double> seconds;
+    for (const std::uint64_t t : *ticks) seconds.push_back(static_cast<double>(t) / static_cast<double>(client_->info().tick_hz));
+    return seconds;
+  }
+
+  AgentClient& client() { return *client_; }
+  double timer_step() const {
+    return static_cast<double>(client_->info().timer_step) / static_cast<double>(client_->info().tick_hz);
+  }
+  void finish() {
+    if (client_) client_->finish();
+  }
+
+ private:
+  devices::Transport transport_;
+  std::string program_;
+  const ProfileOptions& options_;
+  std::optional<AgentClient> client_;
+};
+
+KernelRecord record_of(const Measured& m, const KernelCode& code) {
+  KernelRecord r;
+  r.signature = code.signature;
+  r.failure = m.failure;
+  if (!m.failure.empty()) return r;
+  constexpr double kNano = 1e9;
+  r.n = m.summary.count;
+  r.visits = m.visits;
+  r.median = m.estimate * kNano;
+  r.low = (m.has_interval ? m.interval.low : m.summary.min) * kNano;
+  r.high = (m.has_interval ? m.interval.high : m.summary.p90) * kNano;
+  r.mean = m.summary.mean * kNano;
+  r.deviation = m.summary.deviation * kNano;
+  r.min = m.summary.min * kNano;
+  r.p05 = m.summary.p05 * kNano;
+  r.p90 = m.summary.p90 * kNano;
+  r.outliers = m.summary.outliers;
+  r.inner = m.inner;
+  r.drift = m.drift;
+  r.spent = m.spent;
+  r.steady = m.steady;
+  r.arena_bytes = code.arena_bytes;
+  for (const double seconds : m.visit_medians) r.visit_medians.push_back(seconds * kNano);
+  return r;
+}
+
+// Kernels that the compiler refuses are found one by one, so that the rest can be measured.
+Result<devices::AgentBuild> build_what_compiles(const devices::DeviceProfile& device, std::vector<KernelCode>& codes,
+                                                const ProfileOptions& options, const ProfileHooks& hooks) {
+  for (;;) {
+    auto build = devices::build_agent(device.toolchain, codes, options.cache);
+    if (build || codes.empty()) return build;
+    const auto culprit = std::ranges::find(codes, build.error().where, &KernelCode::signature);
+    if (culprit == codes.end()) return build.error();
+    KernelRecord record;
+    record.signature = culprit->signature;
+    record.failure = build.error().message;
+    codes.erase(culprit);
+    if (hooks.done) NAS_CHECK(hooks.done(record));
+  }
+}
+
+// The reference kernel: the median of the list by arena, neither a trifle nor a giant.
+std::size_t choose_reference(std::span<const KernelCode> codes) {
+  std::vector<std::size_t> order(codes.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::sort(order, {}, [&](std::size_t i) { return std::pair(codes[i].arena_bytes, codes[i].signature); });
+  return order[order.size() / 2];
+}
+
+void note_state(AgentBench& bench, const std::string& when, SessionInfo& info) {
+  if (const auto state = bench.client().probe())
+    for (const auto& [key, value] : *state) info.context[when + "." + key] = value;
+}
+
+// One pass of the protocol over the kernels at `indices`; returns those that were not steady.
+Result<std::vector<std::size_t>> pass(AgentBench& agent, std::span<const KernelCode> codes,
+                                      std::span<const std::size_t> indices, const ProfileOptions& options,
+                                      const ProfileHooks& hooks, std::size_t reference) {
+  std::vector<std::size_t> unsteady;
+  std::optional<Error> stored;
+  std::size_t finished = 0;
+  Bench bench;
+  bench.run = [&](std::size_t k, std::uint32_t inner, std::uint32_t samples, std::uint32_t warmups) {
+    return agent.run(k, inner, samples, warmups);
+  };
+  bench.now = steady_seconds;
+  bench.timer_step = agent.timer_step();
+  MeasureHooks inner;
+  inner.done = [&](const Measured& measured) {
+    if (measured.failure.empty() && !measured.steady) unsteady.push_back(measured.kernel);
+    if (hooks.done && !stored)
+      if (const auto kept = hooks.done(record_of(measured, codes[measured.kernel])); !kept) stored = kept.error();
+    if (hooks.progress) hooks.progress(++finished, indices.size(), codes[measured.kernel].signature);
+  };
+  int lost = 0;
+  inner.recover = [&](const Error& error) {
+    if (devices::failure_of(error) == Failure::rejected) return true;
+    return ++lost <= 20 && static_cast<bool>(agent.start());
+  };
+  inner.stop = [&] { return stored.has_value() || (hooks.stop && hooks.stop()); };
+  NAS_CHECK(measure(bench, indices, reference, options.measure, inner));
+  if (stored) return *stored;
+  return unsteady;
+}
+
+}  // namespace
+
+Result<void> time_with_agent(const devices::DeviceProfile& device, std::vector<KernelCode> codes,
+                             const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
+  NAS_TRY(transport, devices::Transport::make(device.transport));
+  NAS_CHECK(transport.connect());
+  NAS_TRY(build, build_what_compiles(device, codes, options, hooks));
+  if (codes.empty()) return {};
+  const std::string name = build.program.filename().string();
+  NAS_CHECK(transport.push(build.program, name));
+  AgentBench agent(transport, name, options);
+  NAS_CHECK(agent.start());
+  if (agent.client().info().build != build.id)
+    return devices::device_failure(Failure::rejected, "the agent must be build " + build.id + ", found " +
+                                                          agent.client().info().build);
+  const std::size_t reference = choose_reference(codes);
+  info.context["reference"] = codes[reference].signature;
+  info.context["platform"] = agent.client().info().platform;
+  note_state(agent, "before", info);
+  std::vector<std::size_t> indices(codes.size());
+  for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = i;
+  NAS_TRY(unsteady, pass(agent, codes, indices, options, hooks, reference));
+  if (options.redo_unsteady && !unsteady.empty() && !(hooks.stop && hooks.stop())) {
+    NAS_TRY(left, pass(agent, codes, unsteady, options, hooks, reference));
+    info.context["unsteady"] = std::to_string(left.size());
+  }
+  note_state(agent, "after", info);
+  agent.finish();
+  return transport.remove(name);
+}
+
+}  // namespace nas::latency
