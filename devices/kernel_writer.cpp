@@ -14,8 +14,8 @@ namespace {
 using codegen::KernelKind;
 using codegen::KernelSpec;
 
-// One generated function: reads the first input from `from` (an index of a step, -1: the kernel's input), adds or
-// multiplies by `second` where it has two.
+// One generated function: reads the first input from `from` (an index of a step, -1: the kernel's input),
+// adds or multiplies by `second` where it has two.
 struct Step {
   KernelSpec spec;
   int from = -1;
@@ -58,8 +58,8 @@ Result<std::vector<Step>> linear(const Kernel& kernel, const std::string& precis
 
 Result<std::vector<Step>> pool(const Kernel& kernel, const std::string& precision) {
   const Layer& layer = kernel.anchor;
-  KernelSpec spec = base_spec(layer.kind == LayerKind::max_pool ? KernelKind::max_pool : KernelKind::average_pool,
-                              kernel, precision);
+  KernelSpec spec = base_spec(
+      layer.kind == LayerKind::max_pool ? KernelKind::max_pool : KernelKind::average_pool, kernel, precision);
   spec.kernel = layer.kind == LayerKind::global_pool ? 0 : layer.kernel;
   spec.stride = layer.kind == LayerKind::global_pool ? 1 : layer.stride;
   spec.padding = layer.padding;
@@ -89,19 +89,25 @@ Result<std::vector<Step>> squeeze_excite(const Kernel& kernel, const std::string
 Result<std::vector<Step>> steps_of(const Kernel& kernel, const std::string& precision) {
   switch (kernel.anchor.kind) {
     case LayerKind::conv:
-    case LayerKind::patch_embed: return convolution(kernel, precision);
-    case LayerKind::linear: return linear(kernel, precision);
+    case LayerKind::patch_embed:
+      return convolution(kernel, precision);
+    case LayerKind::linear:
+      return linear(kernel, precision);
     case LayerKind::max_pool:
     case LayerKind::avg_pool:
-    case LayerKind::global_pool: return pool(kernel, precision);
-    case LayerKind::squeeze_excite: return squeeze_excite(kernel, precision);
-    case LayerKind::add: return std::vector<Step>{{base_spec(KernelKind::add, kernel, precision), -1, -1}};
+    case LayerKind::global_pool:
+      return pool(kernel, precision);
+    case LayerKind::squeeze_excite:
+      return squeeze_excite(kernel, precision);
+    case LayerKind::add:
+      return std::vector<Step>{{base_spec(KernelKind::add, kernel, precision), -1, -1}};
     case LayerKind::activation: {
       KernelSpec spec = base_spec(KernelKind::lookup, kernel, precision);
       spec.activation = kernel.anchor.activation;
       return std::vector<Step>{{spec}};
     }
-    default: return no_code(kernel);
+    default:
+      return no_code(kernel);
   }
 }
 
@@ -112,16 +118,20 @@ bool fits_a_clamp(Activation activation) {
 std::int64_t weight_count(const KernelSpec& spec) {
   const std::int64_t window = std::int64_t{spec.kernel} * spec.kernel;
   switch (spec.kind) {
-    case KernelKind::conv: return window * spec.input.channels * spec.out_channels;
-    case KernelKind::depthwise: return window * spec.input.channels;
-    case KernelKind::fully_connected: return spec.input.elements() * spec.out_channels;
-    default: return 0;
+    case KernelKind::conv:
+      return window * spec.input.channels * spec.out_channels;
+    case KernelKind::depthwise:
+      return window * spec.input.channels;
+    case KernelKind::fully_connected:
+      return spec.input.elements() * spec.out_channels;
+    default:
+      return 0;
   }
 }
 
 std::int64_t output_channels(const KernelSpec& spec) {
   return spec.kind == KernelKind::conv || spec.kind == KernelKind::fully_connected ? spec.out_channels
-                                                                                  : spec.input.channels;
+                                                                                   : spec.input.channels;
 }
 
 Result<codegen::Int8Params> draw_int8(const KernelSpec& spec, Rng& rng) {
@@ -137,7 +147,8 @@ Result<codegen::Int8Params> draw_int8(const KernelSpec& spec, Rng& rng) {
   const double terms = channels > 0 ? static_cast<double>(weights) / static_cast<double>(channels) : 1;
   for (std::int64_t i = 0; i < channels; ++i) {
     params.bias.push_back(static_cast<std::int32_t>(rng.below(2001)) - 1000);
-    NAS_TRY(multiplier, codegen::make_multiplier(rng.uniform(0.8, 1.2) * 40 / (74.0 * 74.0 * std::sqrt(terms))));
+    NAS_TRY(multiplier,
+            codegen::make_multiplier(rng.uniform(0.8, 1.2) * 40 / (74.0 * 74.0 * std::sqrt(terms))));
     params.multipliers.push_back(multiplier);
   }
   std::vector<double> extra;
@@ -147,7 +158,8 @@ Result<codegen::Int8Params> draw_int8(const KernelSpec& spec, Rng& rng) {
     NAS_TRY(multiplier, codegen::make_multiplier(real));
     params.multipliers.push_back(multiplier);
   }
-  if (spec.activation == Activation::relu || spec.activation == Activation::relu6) params.clamp_low = params.output_zero;
+  if (spec.activation == Activation::relu || spec.activation == Activation::relu6)
+    params.clamp_low = params.output_zero;
   if (spec.activation == Activation::relu6) params.clamp_high = 120;
   if (!fits_a_clamp(spec.activation) || spec.kind == KernelKind::lookup)
     params.table = codegen::activation_table(spec.activation, 0.05, 5, 0.05, -20);
@@ -159,10 +171,10 @@ codegen::FloatParams draw_float(const KernelSpec& spec, Rng& rng) {
   const std::int64_t weights = weight_count(spec);
   const std::int64_t channels = weights > 0 ? output_channels(spec) : 0;
   const double terms = channels > 0 ? static_cast<double>(weights) / static_cast<double>(channels) : 1;
+  const auto scale = static_cast<float>(std::exp2(std::round(7 + std::log2(terms) / 2)));
   // Few significant bits keep the C text short.
   for (std::int64_t i = 0; i < weights; ++i)
-    params.weights.push_back(static_cast<float>(static_cast<int>(rng.below(255)) - 127) /
-                             std::exp2(std::round(7 + std::log2(terms) / 2)));
+    params.weights.push_back(static_cast<float>(static_cast<int>(rng.below(255)) - 127) / scale);
   for (std::int64_t i = 0; i < channels; ++i) params.bias.push_back(static_cast<float>(rng.below(64)) / 256);
   return params;
 }
@@ -188,7 +200,8 @@ Result<Layout> lay_out(const std::vector<Step>& steps, std::int64_t element) {
     NAS_TRY(shape, codegen::output_shape(step.spec));
     layout.outputs.push_back(at);
     at += aligned(shape.elements() * element);
-    for (const codegen::Target target : {codegen::Target::portable, codegen::Target::dsp, codegen::Target::neon}) {
+    for (const codegen::Target target :
+         {codegen::Target::portable, codegen::Target::dsp, codegen::Target::neon}) {
       NAS_TRY(bytes, codegen::scratch_bytes(step.spec, target));
       scratch = std::max(scratch, bytes);
     }
@@ -204,7 +217,8 @@ std::string at_offset(const std::string& type, std::uint32_t offset) {
 
 }  // namespace
 
-Result<KernelCode> write_kernel(const Kernel& kernel, const std::string& precision, const std::string& function) {
+Result<KernelCode> write_kernel(const Kernel& kernel, const std::string& precision,
+                                const std::string& function) {
   NAS_TRY(steps, steps_of(kernel, precision));
   const std::int64_t element = precision == "int8" ? 1 : 4;
   const std::string type = precision == "int8" ? "int8_t" : "float";
@@ -230,9 +244,11 @@ Result<KernelCode> write_kernel(const Kernel& kernel, const std::string& precisi
     const std::uint32_t from = step.from < 0 ? 0 : layout.outputs[static_cast<std::size_t>(step.from)];
     body += "  " + name + "(" + at_offset("const " + type, from);
     if (step.second != -2)
-      body += ", " + at_offset("const " + type,
-                               step.second < 0 ? layout.second : layout.outputs[static_cast<std::size_t>(step.second)]);
-    body += ", " + at_offset(type, layout.outputs[i]) + ", arena + " + std::to_string(layout.scratch) + "u);\n";
+      body += ", " + at_offset("const " + type, step.second < 0
+                                                    ? layout.second
+                                                    : layout.outputs[static_cast<std::size_t>(step.second)]);
+    body +=
+        ", " + at_offset(type, layout.outputs[i]) + ", arena + " + std::to_string(layout.scratch) + "u);\n";
   }
   code.source += body + "}\n";
   NAS_TRY(out, codegen::output_shape(steps.back().spec));

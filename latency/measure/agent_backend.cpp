@@ -37,14 +37,16 @@ class AgentBench {
     return {};
   }
 
-  Result<std::vector<double>> run(std::size_t kernel, std::uint32_t inner, std::uint32_t samples, std::uint32_t warmups) {
+  Result<std::vector<double>> run(std::size_t kernel, std::uint32_t inner, std::uint32_t samples,
+                                  std::uint32_t warmups) {
     if (!client_) NAS_CHECK(start());
     const double budget = 20 * options_.measure.max_secs + 20;
     const auto ticks = client_->run({static_cast<int>(kernel), inner, samples, warmups, options_.cold},
                                     milliseconds(static_cast<long>(1000 * budget)));
     if (!ticks) return ticks.error();
     std::vector<double> seconds;
-    for (const std::uint64_t t : *ticks) seconds.push_back(static_cast<double>(t) / static_cast<double>(client_->info().tick_hz));
+    for (const std::uint64_t t : *ticks)
+      seconds.push_back(static_cast<double>(t) / static_cast<double>(client_->info().tick_hz));
     return seconds;
   }
 
@@ -90,8 +92,9 @@ KernelRecord record_of(const Measured& m, const KernelCode& code) {
 }
 
 // Kernels that the compiler refuses are found one by one, so that the rest can be measured.
-Result<devices::AgentBuild> build_what_compiles(const devices::DeviceProfile& device, std::vector<KernelCode>& codes,
-                                                const ProfileOptions& options, const ProfileHooks& hooks) {
+Result<devices::AgentBuild> build_what_compiles(const devices::DeviceProfile& device,
+                                                std::vector<KernelCode>& codes, const ProfileOptions& options,
+                                                const ProfileHooks& hooks) {
   for (;;) {
     auto build = devices::build_agent(device.toolchain, codes, options.cache);
     if (build || codes.empty()) return build;
@@ -109,7 +112,8 @@ Result<devices::AgentBuild> build_what_compiles(const devices::DeviceProfile& de
 std::size_t choose_reference(std::span<const KernelCode> codes) {
   std::vector<std::size_t> order(codes.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::ranges::sort(order, {}, [&](std::size_t i) { return std::pair(codes[i].arena_bytes, codes[i].signature); });
+  std::ranges::sort(order, {},
+                    [&](std::size_t i) { return std::pair(codes[i].arena_bytes, codes[i].signature); });
   return order[order.size() / 2];
 }
 
@@ -135,7 +139,8 @@ Result<std::vector<std::size_t>> pass(AgentBench& agent, std::span<const KernelC
   inner.done = [&](const Measured& measured) {
     if (measured.failure.empty() && !measured.steady) unsteady.push_back(measured.kernel);
     if (hooks.done && !stored)
-      if (const auto kept = hooks.done(record_of(measured, codes[measured.kernel])); !kept) stored = kept.error();
+      if (const auto kept = hooks.done(record_of(measured, codes[measured.kernel])); !kept)
+        stored = kept.error();
     if (hooks.progress) hooks.progress(++finished, indices.size(), codes[measured.kernel].signature);
   };
   int lost = 0;
@@ -162,8 +167,8 @@ Result<void> time_with_agent(const devices::DeviceProfile& device, std::vector<K
   AgentBench agent(transport, name, options);
   NAS_CHECK(agent.start());
   if (agent.client().info().build != build.id)
-    return devices::device_failure(Failure::rejected, "the agent must be build " + build.id + ", found " +
-                                                          agent.client().info().build);
+    return devices::device_failure(
+        Failure::rejected, "the agent must be build " + build.id + ", found " + agent.client().info().build);
   const std::size_t reference = choose_reference(codes);
   info.context["reference"] = codes[reference].signature;
   info.context["platform"] = agent.client().info().platform;

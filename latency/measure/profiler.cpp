@@ -1,5 +1,6 @@
 #include "latency/measure/profiler.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -92,16 +93,18 @@ double estimated_seconds(const devices::DeviceProfile& device, std::span<const K
   const double jobs = std::max(1u, std::thread::hardware_concurrency());
   double seconds = 0;
   for (const Kernel& kernel : kernels) {
-    const double work = static_cast<double>(std::max<std::int64_t>(macs(kernel.anchor).count(), kernel.anchor.in.elements()));
-    // A build takes about 0.15 s. Emulators: 3 instructions a MAC, 0.7 G instructions a second, run twice. Real
-    // devices: one MAC a cycle, samples of at least 50 us, six visits with warm-up.
+    const double work =
+        static_cast<double>(std::max<std::int64_t>(macs(kernel.anchor).count(), kernel.anchor.in.elements()));
+    // A build takes about 0.15 s. Emulators: 3 instructions a MAC, 0.7 G instructions a second, run twice.
+    // Real devices: one MAC a cycle, samples of at least 50 us, six visits with warm-up.
     if (device.counts_instructions()) {
       seconds += 0.15 / jobs + 2 * 3 * work / 0.7e9;
       continue;
     }
     const double hertz = device.clock_mhz > 0 ? device.clock_mhz * 1e6 : 2e9;
     const double sample = std::max(options.min_sample_secs, work / hertz);
-    seconds += 0.15 / jobs + std::min(options.max_secs, 1.6 * std::max<std::uint32_t>(options.num_runs, 60) * sample);
+    seconds += 0.15 / jobs +
+               std::min(options.max_secs, 1.6 * std::max<std::uint32_t>(options.num_runs, 60) * sample);
   }
   return seconds;
 }

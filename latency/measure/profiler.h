@@ -16,13 +16,13 @@
 namespace nas::latency {
 
 struct ProfileOptions {
-  std::string precision;          // "int8" or "fp32"; empty: the device's first
+  std::string precision;  // "int8" or "fp32"; empty: the device's first
   MeasureOptions measure;
-  bool cold = false;              // evict the caches before every sample
-  std::string taskset;            // hexadecimal mask of cores for the agent; empty: not pinned
-  std::filesystem::path cache;    // builds
-  std::string space;              // a word for the record
-  bool redo_unsteady = true;      // measure once more what was not steady
+  bool cold = false;            // evict the caches before every sample
+  std::string taskset;          // hexadecimal mask of cores for the agent; empty: not pinned
+  std::filesystem::path cache;  // builds
+  std::string space;            // a word for the record
+  bool redo_unsteady = true;    // measure once more what was not steady
 };
 
 // What the profiler tells while it works. Every callable may be empty.
@@ -32,12 +32,14 @@ struct ProfileHooks {
   std::function<bool()> stop;
 };
 
-// What is known before anything runs: the session's record with compiler, flags, options and the device's state.
+// What is known before anything runs: the session's record with compiler, flags, options and the device's
+// state.
 Result<SessionInfo> describe_session(const devices::DeviceProfile& device, const ProfileOptions& options);
 
-// Measures each kernel on the device, with the engine and over the transport of its profile. A kernel that the engine
-// has no code for, that does not fit, or that crashes the agent gets a record with its failure; the others go on.
-// Fails when the device cannot be used at all. Adds to info.context what is seen on the device before and after.
+// Measures each kernel on the device, with the engine and over the transport of its profile. A kernel that
+// the engine has no code for, that does not fit, or that crashes the agent gets a record with its failure;
+// the others go on. Fails when the device cannot be used at all. Adds to info.context what is seen on the
+// device before and after.
 Result<void> profile_kernels(const devices::DeviceProfile& device, std::span<const Kernel> kernels,
                              const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks);
 
