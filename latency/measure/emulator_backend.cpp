@@ -110,6 +110,15 @@ KernelRecord counted(const KernelCode& code, const emulator::RegionCount& first,
   return record;
 }
 
+// The linker's words about memory, without its paths.
+std::string why_not(const std::string& message) {
+  const std::size_t by = message.find("' overflowed by ");
+  const std::size_t at = by == std::string::npos ? by : message.rfind("region `", by);
+  if (at == std::string::npos || by == std::string::npos) return message;
+  return "does not fit: region " + message.substr(at + 8, by - at - 8) +
+         message.substr(by + 1, message.find('\n', by) - by - 1);
+}
+
 // A batch that fails (one kernel does not fit, faults or hangs) is halved until the culprit stands alone.
 std::vector<KernelRecord> run_batch(const devices::DeviceProfile& device, std::span<const KernelCode> codes,
                                     const std::filesystem::path& cache) {
@@ -121,11 +130,10 @@ std::vector<KernelRecord> run_batch(const devices::DeviceProfile& device, std::s
       records.push_back(counted(codes[i], run->regions[1 + 2 * i], run->regions[2 + 2 * i], run->regions[0]));
     return records;
   }
-  if (codes.size() == 1) {
-    std::string reason = run ? "crashed: exit status " + std::to_string(run->exit_code) + " on the emulator"
-                             : run.error().message;
-    return {failed(codes[0], reason)};
-  }
+  if (codes.size() == 1)
+    return {
+        failed(codes[0], run ? "crashed: exit status " + std::to_string(run->exit_code) + " on the emulator"
+                             : why_not(run.error().message))};
   records = run_batch(device, codes.first(codes.size() / 2), cache);
   for (KernelRecord& record : run_batch(device, codes.subspan(codes.size() / 2), cache))
     records.push_back(std::move(record));

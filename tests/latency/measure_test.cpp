@@ -1,0 +1,367 @@
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "latency/measure/fusion_test.h"
+#include "latency/measure/kernel_set.h"
+#include "latency/measure/schedule.h"
+#include "latency/measure/session.h"
+#include "latency/measure/statistics.h"
+#include "space/base/file.h"
+#include "space/base/rng.h"
+
+namespace nas::latency {
+namespace {
+
+TEST(Statistics, QuantilesAreLinearBetweenOrderStatistics) {
+  const std::vector<double> x{1, 2, 4, 8};
+  EXPECT_DOUBLE_EQ(sorted_quantile(x, 0.5), 3);
+  EXPECT_DOUBLE_EQ(sorted_quantile(x, 0), 1);
+  EXPECT_DOUBLE_EQ(sorted_quantile(x, 1), 8);
+  EXPECT_DOUBLE_EQ(sorted_quantile(x, 0.9), 6.8);
+}
+
+TEST(Statistics, MedianIntervalTakesTheTabulatedOrderStatistics) {
+  std::vector<double> x;
+  for (int i = 1; i <= 5; ++i) x.push_back(i);
+  EXPECT_FALSE(median_interval(x, 0.95));  // 1 - 2/32 is below 95 %
+  x.push_back(6);
+  EXPECT_EQ(median_interval(x, 0.95)->low, 1);
+  for (int i = 7; i <= 20; ++i) x.push_back(i);
+  // n = 20: [x(6), x(15)] covers 95.9 % (any table of the sign test).
+  EXPECT_EQ(median_interval(x, 0.95)->low, 6);
+  EXPECT_EQ(median_interval(x, 0.95)->high, 15);
+}
+
+TEST(Statistics, MedianIntervalCoversAsOftenAsItSays) {
+  int covered = 0;
+  constexpr int kTrials = 4000;
+  for (int t = 0; t < kTrials; ++t) {
+    Rng rng(5, "coverage", static_cast<std::uint64_t>(t));
+    std::vector<double> x(15);
+    for (double& v : x) v = std::exp(rng.normal());  // median 1
+    const auto interval = median_interval(x, 0.9);
+    covered += interval->low <= 1 && 1 <= interval->high;
+  }
+  EXPECT_GT(covered, 0.9 * kTrials - 60);
+  EXPECT_LT(covered, 0.97 * kTrials);
+}
+
+TEST(Statistics, OutliersAreCounted) {
+  std::vector<double> x(50, 10.0);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] += 0.01 * static_cast<double>(i % 5);
+  x[3] = 30;
+  x[4] = 25;
+  EXPECT_EQ(summarise(x).outliers, 2u);
+}
+
+// A device whose kernels take 1, 2, 3, … microseconds, with noise and a slow drift; time passes only when it
+// runs.
+struct Simulated {
+  double clock = 0;
+  double noise = 0.005;
+  double drift = 0;  // relative slow-down per second
+  double spell = 0;  // relative slow-down during every other half second
+  std::uint64_t draws = 0;
+  std::vector<std::size_t> order = {};
+  double speed() const { return 1 + drift * clock + (std::fmod(clock, 1.0) > 0.5 ? spell : 0.0); }
+  Bench bench() {
+    Bench b;
+    b.timer_step = 1e-7;
+    b.now = [this] { return clock; };
+    b.run = [this](std::size_t kernel, std::uint32_t inner, std::uint32_t samples,
+                   std::uint32_t warmups) -> Result<std::vector<double>> {
+      if (order.empty() || order.back() != kernel) order.push_back(kernel);
+      const double base = 1e-6 * static_cast<double>(kernel + 1);
+      clock += base * warmups;
+      std::vector<double> seconds;
+      for (std::uint32_t s = 0; s < samples; ++s) {
+        Rng rng(6, "device", draws++);
+        seconds.push_back(base * inner * speed() * std::max(0.1, 1 + noise * rng.normal()));
+        clock += seconds.back();
+      }
+      return seconds;
+    };
+    return b;
+  }
+};
+
+std::vector<Measured> measured(Simulated& device, std::size_t kernels, const MeasureOptions& options) {
+  std::vector<std::size_t> indices(kernels);
+  for (std::size_t i = 0; i < kernels; ++i) indices[i] = i;
+  std::vector<Measured> results(kernels);
+  MeasureHooks hooks;
+  hooks.done = [&](const Measured& m) { results[m.kernel] = m; };
+  const Bench bench = device.bench();
+  const auto done = measure(bench, indices, kernels / 2, options, hooks);
+  EXPECT_TRUE(done) << done.error().message;
+  return results;
+}
+
+TEST(Schedule, FindsTheTimesWithinTheirIntervals) {
+  Simulated device;
+  int inside = 0;
+  for (const Measured& m : measured(device, 60, {})) {
+    const double truth = 1e-6 * static_cast<double>(m.kernel + 1);
+    EXPECT_NEAR(m.estimate, truth, 0.02 * truth);
+    EXPECT_TRUE(m.steady);
+    EXPECT_GE(m.inner * truth, 45e-6);
+    EXPECT_GE(m.summary.count, 50u);
+    inside += m.interval.low <= truth && truth <= m.interval.high;
+  }
+  EXPECT_GT(inside, 45);
+}
+
+double worst_error(const std::vector<Measured>& results) {
+  double worst = 0, sum = 0;
+  for (const Measured& m : results) sum += m.estimate / static_cast<double>(m.kernel + 1);
+  const double unit = sum / static_cast<double>(results.size());
+  for (const Measured& m : results)
+    worst = std::max(worst, std::abs(m.estimate / static_cast<double>(m.kernel + 1) / unit - 1));
+  return worst;
+}
+
+TEST(Schedule, DividesDriftOut) {
+  MeasureOptions with, without;
+  with.block = without.block = 20;
+  without.reference_every = 0;
+  Simulated first, second;
+  first.drift = second.drift = 1;
+  const double corrected = worst_error(measured(first, 100, with));
+  const double raw = worst_error(measured(second, 100, without));
+  EXPECT_LT(corrected, 0.03);
+  EXPECT_LT(corrected, raw / 3);
+}
+
+TEST(Schedule, ShortSpellsAreDividedOutToo) {
+  MeasureOptions with, without;
+  with.reference_every = 5;
+  without.reference_every = 0;
+  Simulated first, second;
+  first.spell = second.spell = 0.5;
+  EXPECT_LT(worst_error(measured(first, 50, with)), worst_error(measured(second, 50, without)));
+}
+
+TEST(Schedule, VisitsInRandomOrderWithTheReferenceBetween) {
+  Simulated device;
+  MeasureOptions options;
+  options.reference_every = 10;
+  measured(device, 40, options);
+  std::size_t since = 0, longest = 0, ascending = 0;
+  for (std::size_t i = 1; i < device.order.size(); ++i) {
+    since = device.order[i] == 20 ? 0 : since + 1;
+    longest = std::max(longest, since);
+    ascending += device.order[i] == device.order[i - 1] + 1;
+  }
+  EXPECT_LE(longest, 10u);
+  EXPECT_LT(ascending, device.order.size() / 5);
+}
+
+TEST(Schedule, TheSameSeedMeasuresInTheSameOrder) {
+  Simulated first, second;
+  measured(first, 30, {});
+  measured(second, 30, {});
+  EXPECT_EQ(first.order, second.order);
+}
+
+TEST(Schedule, ANoisyKernelStopsAtItsBudgetAndIsUnsteady) {
+  Simulated device;
+  device.noise = 0.3;
+  MeasureOptions options;
+  options.max_secs = 0.05;
+  options.half_width = 0.001;
+  for (const Measured& m : measured(device, 5, options)) {
+    EXPECT_FALSE(m.steady);
+    EXPECT_LT(m.spent, 0.2);
+  }
+}
+
+TEST(Schedule, AKernelThatFailsIsRecordedAndTheOthersGoOn) {
+  Simulated device;
+  Bench bench = device.bench();
+  const auto sound = bench.run;
+  bench.run = [&](std::size_t kernel, std::uint32_t inner, std::uint32_t samples,
+                  std::uint32_t warmups) -> Result<std::vector<double>> {
+    if (kernel == 3) return Error{"crashed: with signal 11", "", ErrorKind::device};
+    return sound(kernel, inner, samples, warmups);
+  };
+  std::vector<std::size_t> kernels{0, 1, 2, 3, 4};
+  std::size_t good = 0, bad = 0;
+  MeasureHooks hooks;
+  hooks.done = [&](const Measured& m) { ++(m.failure.empty() ? good : bad); };
+  hooks.recover = [](const Error&) { return true; };
+  EXPECT_TRUE(measure(bench, kernels, 1, {}, hooks));
+  EXPECT_EQ(good, 4u);
+  EXPECT_EQ(bad, 1u);
+  hooks.recover = [](const Error&) { return false; };
+  EXPECT_FALSE(measure(bench, kernels, 1, {}, hooks));
+}
+
+TEST(Schedule, ATimerThatShowsZeroIsAnErrorNotALoop) {
+  Bench bench;
+  bench.now = [] { return 0.0; };
+  bench.run = [](std::size_t, std::uint32_t, std::uint32_t samples,
+                 std::uint32_t) -> Result<std::vector<double>> { return std::vector<double>(samples, 0.0); };
+  const std::vector<std::size_t> kernels{0};
+  const auto result =
+      measure(bench, kernels, 0, {}, {.done = [](const Measured&) {}, .recover = {}, .stop = {}});
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message.find("timer shows no progress"), std::string::npos);
+}
+
+std::vector<double> noisy(double middle, double noise, std::uint64_t stream) {
+  std::vector<double> x(40);
+  Rng rng(8, "fusion", stream);
+  for (double& v : x) v = middle * (1 + noise * rng.normal());
+  return x;
+}
+
+TEST(FusionTest, DecidesClearPairsAndLeavesNoisyOnesOpen) {
+  EXPECT_EQ(test_fusion(noisy(100, .02, 1), noisy(30, .02, 2), noisy(102, .02, 3))->outcome,
+            FusionOutcome::fused);
+  EXPECT_EQ(test_fusion(noisy(100, .02, 1), noisy(30, .02, 2), noisy(129, .02, 3))->outcome,
+            FusionOutcome::not_fused);
+  EXPECT_EQ(test_fusion(noisy(100, .3, 1), noisy(30, .3, 2), noisy(115, .3, 3))->outcome,
+            FusionOutcome::undecided);
+  EXPECT_FALSE(test_fusion(noisy(1, 0, 1), noisy(1, 0, 2), std::vector<double>{1, 1, 1, 1, 0}));
+}
+
+class SessionFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ =
+        std::filesystem::temp_directory_path() / ("hwnas-session-" + std::to_string(::getpid()) + ".jsonl");
+    std::filesystem::remove(path_);
+    info_ = {"id", "board", "abc", "c", "int8", "ns", "tiny", "2026-01-01T00:00:00Z", {{"load", "0.1"}}};
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+  static KernelRecord record(const std::string& signature, double median) {
+    KernelRecord r;
+    r.signature = signature;
+    r.n = 60;
+    r.median = median;
+    r.low = median * 0.99;
+    r.high = median / 0.99;
+    r.visit_medians = {median, 0.1 + 0.2};
+    return r;
+  }
+  std::filesystem::path path_;
+  SessionInfo info_;
+};
+
+TEST_F(SessionFile, KeepsEveryBitAndGoesOnAfterAKill) {
+  {
+    auto log = SessionLog::open(path_, info_);
+    ASSERT_TRUE(log) << to_string(log.error());
+    ASSERT_TRUE(log->add(record("a", 1.0 / 3)));
+    ASSERT_TRUE(log->add(record("b", 2)));
+  }
+  std::ofstream(path_, std::ios::app) << "{\"signature\":\"c\",\"n\":6";  // the writer was killed here
+  {
+    auto log = SessionLog::open(path_, info_);
+    ASSERT_TRUE(log) << to_string(log.error());
+    EXPECT_EQ(log->session().kernels.size(), 2u);
+    EXPECT_EQ(log->session().kernels[0].median, 1.0 / 3);
+    ASSERT_TRUE(log->add(record("a", 5)));
+  }
+  const auto session = load_session(path_);
+  ASSERT_TRUE(session) << to_string(session.error());
+  ASSERT_EQ(session->kernels.size(), 2u);
+  EXPECT_EQ(session->kernels[0].median, 5);
+  EXPECT_EQ(session->info.context.at("load"), "0.1");
+}
+
+TEST_F(SessionFile, OfAnotherDeviceIsRefused) {
+  { ASSERT_TRUE(SessionLog::open(path_, info_)); }
+  info_.device = "phone";
+  const auto log = SessionLog::open(path_, info_);
+  ASSERT_FALSE(log);
+  EXPECT_NE(log.error().message.find("another device"), std::string::npos);
+}
+
+TEST_F(SessionFile, DefectsAreNamedWithTheirLine) {
+  const std::string head = to_line(info_);
+  for (const char* bad :
+       {"{}", "[1]", "nonsense", "{\"signature\":\"a\",\"n\":1}", "{\"signature\":\"a\",\"failure\":\"\"}"}) {
+    const auto session = parse_session(head + bad + "\n", "file");
+    ASSERT_FALSE(session) << bad;
+    EXPECT_EQ(session.error().where, "file:2") << bad;
+  }
+  EXPECT_FALSE(parse_session("", "file"));
+}
+
+TEST_F(SessionFile, MutatedTextIsReadOrRefusedNeverWorse) {
+  const std::string text = to_line(info_) + to_line(record("conv", 3)) + to_line(record("add", 4));
+  for (std::uint64_t round = 0; round < 3000; ++round) {
+    Rng rng(9, "session fuzz", round);
+    std::string bad = text;
+    for (int m = 0; m < 3; ++m) {
+      const std::size_t at = rng.below(bad.size());
+      if (rng.chance(0.5))
+        bad[at] = static_cast<char>(rng.next());
+      else
+        bad.erase(at, rng.below(9));
+    }
+    const auto session = parse_session(bad, "file");
+    if (!session) continue;
+    for (const KernelRecord& r : session->kernels) EXPECT_TRUE(!r.failure.empty() || r.median > 0);
+  }
+}
+
+TEST(KernelSet, WalkFindsWhatEnumerationFinds) {
+  const auto space = load_space("tiny");
+  ASSERT_TRUE(space);
+  ReachOptions all, walk;
+  all.enumerate_up_to = 100000000;
+  walk.enumerate_up_to = 0;
+  walk.random_networks = 500;
+  const KernelSet exact = reachable_kernels(*space, {}, {8, 8}, all);
+  const KernelSet walked = reachable_kernels(*space, {}, {8, 8}, walk);
+  EXPECT_TRUE(exact.exact);
+  EXPECT_FALSE(walked.exact);
+  std::set<std::string> a, b;
+  for (const Kernel& k : exact.kernels) a.insert(signature(k));
+  for (const Kernel& k : walked.kernels) b.insert(signature(k));
+  EXPECT_EQ(a, b);
+  EXPECT_GT(walked.coverage, 0.999);
+}
+
+TEST(KernelSet, CoversEveryNetworkOfABigSpace) {
+  const auto space = load_space("cifar-mbv3");
+  ASSERT_TRUE(space);
+  const KernelSet set = reachable_kernels(*space, {}, {8, 8}, {.random_networks = 500});
+  std::set<std::string> known;
+  for (const Kernel& k : set.kernels) known.insert(signature(k));
+  std::size_t missing = 0, seen = 0;
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    Rng rng(77, "other networks", i);
+    for (const Kernel& k : kernels(with_precision(space->lower(space->sample(rng)), {8, 8}), {})) {
+      ++seen;
+      missing += !known.contains(signature(k));
+    }
+  }
+  EXPECT_EQ(missing, 0u) << "of " << seen;
+}
+
+TEST(KernelSet, SpaceFillingKeepsEveryKindAndSpreads) {
+  const auto space = load_space("cifar-mbv3");
+  ASSERT_TRUE(space);
+  const KernelSet set = reachable_kernels(*space, {}, {8, 8}, {.random_networks = 100});
+  const auto chosen = space_filling(set.kernels, 60);
+  EXPECT_LE(chosen.size(), 60u);
+  std::set<LayerKind> kinds, kept;
+  for (const Kernel& k : set.kernels) kinds.insert(k.anchor.kind);
+  for (const Kernel& k : chosen) kept.insert(k.anchor.kind);
+  EXPECT_EQ(kinds, kept);
+  std::set<std::string> different;
+  for (const Kernel& k : chosen) different.insert(signature(k));
+  EXPECT_EQ(different.size(), chosen.size());
+}
+
+}  // namespace
+}  // namespace nas::latency
