@@ -8,6 +8,8 @@
 namespace nas::latency {
 namespace {
 
+constexpr int kBaselineVisits = 5;
+
 // A visit: some samples of one kernel in a row.
 struct Visit {
   double time = 0;              // middle of it
@@ -31,8 +33,7 @@ class Schedule {
   }
 
   Result<void> run(std::span<const std::size_t> kernels) {
-    NAS_CHECK(visit_reference());
-    NAS_CHECK(visit_reference());
+    for (int i = 0; i < kBaselineVisits; ++i) NAS_CHECK(visit_reference());
     const std::size_t block = std::max<std::size_t>(1, options_.block);
     for (std::size_t from = 0; from < kernels.size(); from += block) {
       NAS_CHECK(run_block(kernels.subspan(from, std::min(block, kernels.size() - from))));
@@ -146,7 +147,10 @@ class Schedule {
       reference_times.push_back(visit.time);
       reference_values.push_back(median_of(visit.seconds));
     }
-    return drift_factors(times, reference_times, reference_values, median_of(reference_values));
+    // The usual speed is that of the session's first visits: one baseline for all, known before the first
+    // result.
+    const auto first = std::span(reference_values).first(kBaselineVisits);
+    return drift_factors(times, reference_times, reference_values, median_of(first));
   }
 
   void finish_if_done(State& state) {

@@ -66,10 +66,10 @@ struct Simulated {
   double clock = 0;
   double noise = 0.005;
   double drift = 0;  // relative slow-down per second
-  double spell = 0;  // relative slow-down during every other half second
+  double spell = 0;  // relative slow-down during every other 20 ms
   std::uint64_t draws = 0;
   std::vector<std::size_t> order = {};
-  double speed() const { return 1 + drift * clock + (std::fmod(clock, 1.0) > 0.5 ? spell : 0.0); }
+  double speed() const { return 1 + drift * clock + (std::fmod(clock, 0.04) > 0.02 ? spell : 0.0); }
   Bench bench() {
     Bench b;
     b.timer_step = 1e-7;
