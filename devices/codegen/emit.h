@@ -51,6 +51,7 @@ std::string depthwise_float(const FloatJob& job);
 std::string elementwise_float(const FloatJob& job);
 std::string pool_float(const FloatJob& job);
 
+std::size_t float_conv_scratch(const KernelSpec& spec, const Shape& out, const CodegenOptions& options);
 std::size_t dsp_conv_scratch(const KernelSpec& spec, const Shape& out, std::size_t limit);
 std::size_t dsp_depthwise_scratch(const KernelSpec& spec, const Shape& out, const CodegenOptions& options);
 std::size_t conv_scratch(const KernelSpec& spec, const Shape& out, Target target,

@@ -114,8 +114,7 @@ Result<std::size_t> scratch_bytes(const KernelSpec& given, Target target, const 
   if (spec.kind == KernelKind::depthwise) return depthwise_scratch(spec, out, target, options);
   if (spec.kind != KernelKind::conv) return std::size_t{0};
   if (spec.precision == Precision::int8) return conv_scratch(spec, out, target, options);
-  const bool point = spec.kernel == 1 && spec.padding == 0;
-  return point ? std::size_t{0} : sizeof(float) * spec.kernel * spec.kernel * spec.input.channels;
+  return float_conv_scratch(spec, out, options);
 }
 
 }  // namespace nas::devices::codegen

@@ -20,7 +20,8 @@ struct CodegenOptions {
   bool dsp = true;
   bool neon = true;
   // Bytes that a kernel should ask for at most as scratch; exceeded only where a single column or a window's
-  // rows need more. NEON kernels may take eight times as much.
+  // rows need more. NEON kernels may take eight times as much, fp32
+  // convolutions four times.
   std::size_t scratch_limit = 4096;
 };
 

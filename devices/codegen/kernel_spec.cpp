@@ -26,6 +26,15 @@ std::size_t weight_index(const KernelSpec& spec, std::int64_t c, std::int64_t i)
   return static_cast<std::size_t>(c * weights_per_channel(spec) + i);
 }
 
+// Windows along one side; in ceil mode one more that starts inside the picture or its left padding (as
+// PyTorch).
+std::int32_t windows_along(std::int32_t size, std::int32_t kernel, const KernelSpec& spec, bool ceil) {
+  const std::int32_t room = size + 2 * spec.padding - kernel;
+  const std::int32_t floor = room / spec.stride + 1;
+  const bool more = ceil && room % spec.stride != 0 && floor * spec.stride < size + spec.padding;
+  return more ? floor + 1 : floor;
+}
+
 Result<void> check_window(const KernelSpec& spec) {
   if (spec.kernel < 1 && !(is_pool(spec.kind) && spec.kernel == 0)) return bad("kernel must be at least 1");
   if (spec.stride < 1) return bad("stride must be at least 1, found " + std::to_string(spec.stride));
@@ -96,8 +105,9 @@ Result<Shape> output_shape(const KernelSpec& spec) {
     const std::int32_t kw = spec.kernel == 0 ? in.width : spec.kernel;
     if (in.height + 2 * spec.padding < kh || in.width + 2 * spec.padding < kw)
       return bad("the window is larger than the padded input");
-    out.height = (in.height + 2 * spec.padding - kh) / spec.stride + 1;
-    out.width = (in.width + 2 * spec.padding - kw) / spec.stride + 1;
+    const bool ceil = spec.ceil_mode && is_pool(spec.kind);
+    out.height = windows_along(in.height, kh, spec, ceil);
+    out.width = windows_along(in.width, kw, spec, ceil);
     if (spec.kind == KernelKind::conv) out.channels = spec.out_channels;
   }
   if (spec.in_place && out != in) return bad("a kernel in place must keep the shape");

@@ -35,6 +35,7 @@ struct KernelSpec {
   std::int32_t padding = 0;
   Activation activation = Activation::none;  // fp32: applied to the result; int8: in the clamp and the table
   bool in_place = false;                     // output lies where the (first) input lies
+  bool ceil_mode = false;  // pools: a last window may reach beyond the picture; averages count what is inside
 };
 
 // The output's shape; an Error names the field that makes the kernel impossible.

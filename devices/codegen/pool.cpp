@@ -13,7 +13,7 @@ void $NAME$(const $T$ *input, $T$ *output, void *scratch) {
       const int32_t top = oy * $STRIDE$ - $PAD$, left = ox * $STRIDE$ - $PAD$;
       const int32_t y0 = top < 0 ? 0 : top, y1 = top + $KH$ < $H$ ? top + $KH$ : $H$;
       const int32_t x0 = left < 0 ? 0 : left, x1 = left + $KW$ < $W$ ? left + $KW$ : $W$;
-      for (c = 0; c < $C$; ++c) {
+$COUNT$      for (c = 0; c < $C$; ++c) {
         $SUM$ sum = $START$;
         for (y = y0; y < y1; ++y)
           for (x = x0; x < x1; ++x) {
@@ -55,7 +55,12 @@ Variables window_variables(const std::string& name, const KernelSpec& spec, cons
   Variables v = shape_variables(name, spec, out);
   const int kh = spec.kernel == 0 ? spec.input.height : spec.kernel;
   const int kw = spec.kernel == 0 ? spec.input.width : spec.kernel;
-  v.set("KH", kh).set("KW", kw).set("N", kh * kw);
+  v.set("KH", kh).set("KW", kw);
+  const bool clipped = (out.height - 1) * spec.stride + kh > spec.input.height + spec.padding ||
+                       (out.width - 1) * spec.stride + kw > spec.input.width + spec.padding;
+  const bool counts = spec.kind == KernelKind::average_pool && clipped;
+  v.set("N", counts ? "n" : std::to_string(kh * kw));
+  v.set("COUNT", counts ? "      const int32_t n = (y1 - y0) * (x1 - x0);\n" : "");
   return v;
 }
 
@@ -69,7 +74,8 @@ std::string pool_kernel(const Int8Job& job) {
   v.set("RESULT",
         average ? fill("(int8_t)((sum > 0 ? sum + $N$ / 2 : sum - $N$ / 2) / $N$)", v) : "(int8_t)sum");
   const std::string portable = fill(kWindows, v);
-  const bool short_sums = std::stoll(v.get("N")) <= 255 && job.spec.input.channels % 4 == 0;
+  const bool short_sums =
+      v.get("N") != "n" && std::stoll(v.get("N")) <= 255 && job.spec.input.channels % 4 == 0;
   if (!job.options.dsp || !average || !short_sums) return portable;
   return "#if NAS_DSP" + fill(kAverageDsp, v) + "#else" + portable + "#endif\n";
 }
@@ -79,7 +85,7 @@ std::string pool_float(const FloatJob& job) {
   const bool average = job.spec.kind == KernelKind::average_pool;
   v.set("T", "float").set("SUM", "float").set("START", average ? "0.0f" : "-3.402823466e38f");
   v.set("ADD", average ? "sum += v" : "sum = v > sum ? v : sum");
-  v.set("RESULT", job.name + (average ? "_activate(sum / " + v.get("N") + ".0f)" : "_activate(sum)"));
+  v.set("RESULT", job.name + (average ? "_activate(sum / (float)" + v.get("N") + ")" : "_activate(sum)"));
   return activate_function(job) + fill(kWindows, v);
 }
 

@@ -100,6 +100,11 @@ TEST(ActivationTable, RoundsTheRealFunction) {
 
 TEST(OutputShape, FollowsTheWindowAndNamesWhatIsWrong) {
   EXPECT_EQ(*output_shape(small_conv()), (Shape{6, 3, 3}));
+  KernelSpec ceil{
+      .kind = KernelKind::average_pool, .input = {4, 7, 8}, .kernel = 2, .stride = 2, .ceil_mode = true};
+  EXPECT_EQ(*output_shape(ceil), (Shape{4, 4, 4}));
+  ceil.kernel = 1;  // the extra window would start outside
+  EXPECT_EQ(*output_shape(ceil), (Shape{4, 4, 4}));
   KernelSpec bad = small_conv();
   bad.stride = 0;
   EXPECT_THAT(output_shape(bad).error().message, HasSubstr("stride must be at least 1, found 0"));
