@@ -24,7 +24,7 @@ struct Block {
 struct Neighbour {
   Index block = 0;
   bool may_share = false;
-  // May share: the output lies `lead` before the input, or more (kSameStart: at the same place).
+  // May share: the output lies `lead` before the input, or more (or see kSameStart, kAnywhere).
   bool is_output = false;  // the neighbour is the output, this block the input
   std::int64_t lead = 0;
 };
@@ -97,6 +97,7 @@ class Placer {
     if (other < 0) return true;
     if (offset + p_.blocks[at(b)].size <= other || other + p_.blocks[at(n.block)].size <= offset) return true;
     if (!n.may_share) return false;
+    if (n.lead == kAnywhere) return true;
     if (n.lead == kSameStart) return offset == other;
     return n.is_output ? offset - other >= n.lead : other - offset >= n.lead;
   }
@@ -117,10 +118,9 @@ class Placer {
       top = std::max(top, behind);
       candidates_.push_back(behind);
       if (!n.may_share) continue;
-      if (n.lead == kSameStart)
-        candidates_.push_back(other);
-      else
-        candidates_.push_back(n.is_output ? other + n.lead : other - n.lead);
+      if (n.lead == kSameStart || n.lead == kAnywhere) candidates_.push_back(other);
+      if (n.lead == kAnywhere) candidates_.push_back(behind - p_.blocks[at(b)].size);
+      if (n.lead >= 0) candidates_.push_back(n.is_output ? other + n.lead : other - n.lead);
     }
     std::ranges::sort(candidates_);
     for (const std::int64_t offset : candidates_)
@@ -155,14 +155,17 @@ std::vector<Index> sorted_by(const Problem& p, Key key) {
 
 std::vector<std::vector<Index>> orderings(const Problem& p, std::size_t steps) {
   const std::vector<std::int64_t> busy = pressure(p, steps);
-  const auto length = [&](std::size_t b) { return std::int64_t{p.blocks[b].life.last} - p.blocks[b].life.first + 1; };
+  const auto length = [&](std::size_t b) {
+    return std::int64_t{p.blocks[b].life.last} - p.blocks[b].life.first + 1;
+  };
   const auto size = [&](std::size_t b) { return p.blocks[b].size; };
   return {
       sorted_by(p, size),
       sorted_by(p, [&](std::size_t b) { return std::pair(busy[b], size(b)); }),
       sorted_by(p, [&](std::size_t b) { return std::pair(length(b), size(b)); }),
       sorted_by(p, [&](std::size_t b) { return std::pair(busy[b], length(b)); }),
-      sorted_by(p, [&](std::size_t b) { return static_cast<double>(size(b)) * static_cast<double>(length(b)); }),
+      sorted_by(p,
+                [&](std::size_t b) { return static_cast<double>(size(b)) * static_cast<double>(length(b)); }),
       sorted_by(p, [&](std::size_t b) { return std::pair(-std::int64_t{p.blocks[b].life.first}, size(b)); }),
       sorted_by(p, [&](std::size_t b) { return std::pair(std::int64_t{p.blocks[b].life.last}, size(b)); }),
   };
@@ -182,7 +185,8 @@ void promote(const Problem& p, const std::vector<std::int64_t>& offsets, std::in
   }
   if (from == 0) return;
   const std::size_t to = rng.below(from);
-  std::rotate(order.begin() + static_cast<std::ptrdiff_t>(to), order.begin() + static_cast<std::ptrdiff_t>(from),
+  std::rotate(order.begin() + static_cast<std::ptrdiff_t>(to),
+              order.begin() + static_cast<std::ptrdiff_t>(from),
               order.begin() + static_cast<std::ptrdiff_t>(from) + 1);
 }
 

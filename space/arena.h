@@ -25,9 +25,10 @@ struct ArenaLimits {
   int tries = 400;  // placements tried after the fixed orderings; stops early at the bound
 };
 
-// Places every block so that two blocks alive at the same step overlap only where the step between them allows
-// it (MemoryStep::shared). Several orderings, lowest fit, then a bounded search that moves the blocks that make
-// the arena high to the front. Offsets are multiples of options.alignment as sizes are. Deterministic.
+// Places every block so that two blocks alive at the same step overlap only where the step between them
+// allows it (MemoryStep::shared). Several orderings, lowest fit, then a bounded search that moves the blocks
+// that make the arena high to the front. Offsets are multiples of options.alignment as sizes are.
+// Deterministic.
 ArenaPlan plan_arena(const MemoryProgram& program, const ArenaLimits& limits = {});
 
 }  // namespace nas

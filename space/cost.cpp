@@ -105,7 +105,8 @@ std::int64_t stored(std::int64_t rows, std::int64_t columns, std::int64_t bits, 
 
 std::int64_t attention_bytes(const Layer& l, std::int64_t bits) {
   const std::int64_t d = l.in.channels, from = keys_of(l).channels;
-  const std::int64_t inward = plus(stored(l.hidden, d, bits, l.bias), times(2, stored(l.hidden, from, bits, l.bias)));
+  const std::int64_t inward =
+      plus(stored(l.hidden, d, bits, l.bias), times(2, stored(l.hidden, from, bits, l.bias)));
   return plus(inward, stored(d, l.hidden, bits, l.bias));
 }
 
@@ -124,13 +125,15 @@ std::int64_t layer_bytes(const Layer& l, std::int64_t bits, bool folded, bool fo
     case LayerKind::layer_norm:
       return 2 * kWordBytes * l.in.channels;
     case LayerKind::squeeze_excite:
-      return plus(stored(l.hidden, l.in.channels, bits, l.bias), stored(l.in.channels, l.hidden, bits, l.bias));
+      return plus(stored(l.hidden, l.in.channels, bits, l.bias),
+                  stored(l.in.channels, l.hidden, bits, l.bias));
     case LayerKind::attention:
       return attention_bytes(l, bits);
     case LayerKind::embedding:
       return times(l.hidden, plus(times(l.out.channels, bits >= 32 ? 32 : bits), 7) / 8);
     case LayerKind::positional: {
-      const std::int64_t rows = std::int64_t{l.out.height} * l.out.width + (l.out.height > l.in.height ? 1 : 0);
+      const std::int64_t rows =
+          std::int64_t{l.out.height} * l.out.width + (l.out.height > l.in.height ? 1 : 0);
       return times(rows, plus(times(l.out.channels, bits >= 32 ? 32 : bits), 7) / 8);
     }
     default:
@@ -138,7 +141,9 @@ std::int64_t layer_bytes(const Layer& l, std::int64_t bits, bool folded, bool fo
   }
 }
 
-std::int64_t weight_bits(const Layer& l, Precision p) { return l.weight_bits != 0 ? l.weight_bits : p.weight_bits; }
+std::int64_t weight_bits(const Layer& l, Precision p) {
+  return l.weight_bits != 0 ? l.weight_bits : p.weight_bits;
+}
 
 std::int64_t bytes_within(const Network& network, const Layer& l, Precision precision) {
   const std::int64_t bits = weight_bits(l, precision);

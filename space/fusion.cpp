@@ -39,7 +39,8 @@ bool take(Fusion& f, std::size_t layer, std::int32_t from, std::uint8_t phase) {
 bool take_add(Fusion& f, std::size_t index, const Layer& l) {
   const std::int32_t a = l.inputs[0], b = l.inputs[1];
   if (a < 0 || b < 0 || a == b) return false;
-  const std::int32_t first = f.anchor[static_cast<std::size_t>(a)], second = f.anchor[static_cast<std::size_t>(b)];
+  const std::int32_t first = f.anchor[static_cast<std::size_t>(a)],
+                     second = f.anchor[static_cast<std::size_t>(b)];
   if (first == second) return false;
   const std::int32_t later = first > second ? a : b, other = first > second ? b : a;
   const auto into = static_cast<std::size_t>(first > second ? first : second);

@@ -7,7 +7,9 @@ namespace {
 
 constexpr std::int64_t kMost = std::int64_t{1} << 52;  // so that sums over a network never overflow
 
-std::int64_t capped(double value) { return value >= static_cast<double>(kMost) ? kMost : static_cast<std::int64_t>(value); }
+std::int64_t capped(double value) {
+  return value >= static_cast<double>(kMost) ? kMost : static_cast<std::int64_t>(value);
+}
 
 std::int64_t times(std::int64_t a, std::int64_t b) {
   std::int64_t product = 0;
@@ -16,7 +18,9 @@ std::int64_t times(std::int64_t a, std::int64_t b) {
 
 std::int64_t plus(std::int64_t a, std::int64_t b) { return std::min(a + b, kMost); }
 
-std::int64_t bits_to_bytes(std::int64_t elements, std::int64_t bits) { return (times(elements, bits) + 7) / 8; }
+std::int64_t bits_to_bytes(std::int64_t elements, std::int64_t bits) {
+  return (times(elements, bits) + 7) / 8;
+}
 
 std::int64_t align(std::int64_t bytes, std::int64_t alignment) {
   if (alignment <= 1) return std::min(bytes, kMost);
@@ -68,7 +72,7 @@ void share(const Layer& l, const MemoryOptions& o, std::int64_t in, std::int64_t
     step.lead[0] = align(row_lead(l, bytes, out), o.alignment);
     step.shared[0] = std::max<std::int64_t>(0, in + out - std::max(out, step.lead[0] + in));
   } else if (which == 0 && windowed(l.kind) && o.overlap == ConvOverlap::full) {
-    step.lead[0] = std::max<std::int64_t>(0, out - in);
+    step.lead[0] = kAnywhere;
     step.shared[0] = std::min(in, out);
   }
 }
@@ -109,7 +113,8 @@ std::int32_t pad_step(const Layer& l, std::int32_t layer, std::int32_t from, con
   MemoryStep step;
   step.layer = layer;
   step.inputs[0] = from;
-  step.output = align(capped(height * width * l.in.channels * double(activation_bits(source, o)) / 8), o.alignment);
+  step.output =
+      align(capped(height * width * l.in.channels * double(activation_bits(source, o)) / 8), o.alignment);
   program.steps.push_back(step);
   return static_cast<std::int32_t>(program.steps.size()) - 1;
 }
@@ -118,7 +123,11 @@ std::int32_t pad_step(const Layer& l, std::int32_t layer, std::int32_t from, con
 class Builder {
  public:
   Builder(const Network& network, const MemoryOptions& options, MemoryWorkspace& w, MemoryProgram& program)
-      : network_(network), options_(options), fusion_(w.fusion), step_of_(w.step_of_layer), program_(program) {
+      : network_(network),
+        options_(options),
+        fusion_(w.fusion),
+        step_of_(w.step_of_layer),
+        program_(program) {
     program_.steps.clear();
     step_of_.resize(network.layers.size());
   }
@@ -126,12 +135,14 @@ class Builder {
   void layer(std::size_t i) {
     const Layer& l = network_.layers[i];
     const std::int32_t anchor = fusion_.anchor[i];
-    if (anchor != static_cast<std::int32_t>(i)) {  // part of an earlier step: its output keeps the anchor's bits
+    if (anchor !=
+        static_cast<std::int32_t>(i)) {  // part of an earlier step: its output keeps the anchor's bits
       step_of_[i] = step_of_[static_cast<std::size_t>(anchor)];
       return;
     }
     std::array<std::int32_t, 2> inputs{step(l.inputs[0]), step(l.inputs[1])};
-    if (fusion_.residual[i] >= 0) inputs[1] = step(fusion_.anchor[static_cast<std::size_t>(fusion_.residual[i])]);
+    if (fusion_.residual[i] >= 0)
+      inputs[1] = step(fusion_.anchor[static_cast<std::size_t>(fusion_.residual[i])]);
     const bool padded = !options_.fold_padding && l.padding > 0 && windowed(l.kind) && inputs[0] >= 0;
     if (padded) inputs[0] = pad_step(l, anchor, inputs[0], options_, network_, program_);
     MemoryStep made;
@@ -148,7 +159,9 @@ class Builder {
   }
 
  private:
-  std::int32_t step(std::int32_t layer) const { return layer < 0 ? -1 : step_of_[static_cast<std::size_t>(layer)]; }
+  std::int32_t step(std::int32_t layer) const {
+    return layer < 0 ? -1 : step_of_[static_cast<std::size_t>(layer)];
+  }
   std::int64_t bytes(std::int32_t step_index) const {
     return program_.steps[static_cast<std::size_t>(step_index)].output;
   }
@@ -162,7 +175,7 @@ class Builder {
   void share_second(const Layer& l, std::size_t i, std::int64_t in, MemoryStep& made) const {
     if (fusion_.residual[i] < 0) return share(l, options_, in, in, 1, made);
     if (!options_.in_place_elementwise || made.output > in) return;
-    made.shared[1] = made.output;
+    made.shared = {0, made.output};
     made.lead[1] = kSameStart;
   }
 
@@ -190,7 +203,8 @@ void find_last_readers(const MemoryProgram& program, std::vector<std::int32_t>& 
   if (n > 0) last_reader[n - 1] = static_cast<std::int32_t>(n) - 1;
 }
 
-std::int64_t shared_bytes(const MemoryStep& step, std::int32_t index, const std::vector<std::int32_t>& last_reader) {
+std::int64_t shared_bytes(const MemoryStep& step, std::int32_t index,
+                          const std::vector<std::int32_t>& last_reader) {
   std::int64_t shared = 0;
   for (std::size_t k = 0; k < 2; ++k)
     if (step.shared[k] > 0 && last_reader[static_cast<std::size_t>(step.inputs[k])] == index)

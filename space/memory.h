@@ -26,20 +26,20 @@ enum class DepthwiseInPlace : std::uint8_t {
 enum class ConvOverlap : std::uint8_t {
   off,
   rows,  // safe for a kernel that walks rows (1x1: pixels) upwards and buffers nothing
-  full,  // max(in, out): the lower edge of what any runtime can do
+  full,  // max(in, out) wherever they lie: the lower edge of what any runtime can do, no kernel's promise
 };
 
 // What a runtime can do with activation memory. The defaults are the plainest runtime.
 struct MemoryOptions {
   Precision precision{8, 8};
   FusionRules fusion;
-  bool count_input = true;           // the image lies in the arena
-  bool in_place_elementwise = false; // add, activation, batch norm, squeeze-excite write over a dying input
+  bool count_input = true;            // the image lies in the arena
+  bool in_place_elementwise = false;  // add, activation, batch norm, squeeze-excite write over a dying input
   DepthwiseInPlace depthwise = DepthwiseInPlace::off;
   ConvOverlap overlap = ConvOverlap::off;
-  bool fold_padding = true;          // false: a padded copy of the input is made before the kernel
-  std::int32_t im2col_columns = 0;   // k > 1 dense: columns of k*k*c_in 16-bit values kept as scratch
-  std::int64_t alignment = 1;        // bytes; tensor sizes are rounded up to it
+  bool fold_padding = true;         // false: a padded copy of the input is made before the kernel
+  std::int32_t im2col_columns = 0;  // k > 1 dense: columns of k*k*c_in 16-bit values kept as scratch
+  std::int64_t alignment = 1;       // bytes; tensor sizes are rounded up to it
 };
 
 // Named option sets: "plain", "in-place" (upper edge of the bracket of reference figures), "overlap" (lower
@@ -50,16 +50,18 @@ std::vector<std::string> memory_preset_names();
 // One thing the runtime does: reads up to two tensors, writes one. Tensors are named by the step that writes
 // them; execution order is index order.
 struct MemoryStep {
-  std::int32_t layer = 0;                    // anchor layer in the network
+  std::int32_t layer = 0;  // anchor layer in the network
   std::array<std::int32_t, 2> inputs{-1, -1};
-  std::int64_t output = 0;                   // bytes
-  std::int64_t scratch = 0;                  // bytes alive during this step only
+  std::int64_t output = 0;   // bytes
+  std::int64_t scratch = 0;  // bytes alive during this step only
   // Bytes of the output that may lie over input i if this step is its last reader. `lead` says where: the
-  // output starts `lead` or more bytes before the input; kSameStart: exactly where the input starts.
+  // output starts `lead` or more bytes before the input; kSameStart: exactly where the input starts;
+  // kAnywhere: as it likes.
   std::array<std::int64_t, 2> shared{0, 0};
   std::array<std::int64_t, 2> lead{0, 0};
 };
 inline constexpr std::int64_t kSameStart = -1;
+inline constexpr std::int64_t kAnywhere = -2;
 
 // The last step's output is the result: it is alive to the end.
 struct MemoryProgram {

@@ -17,13 +17,14 @@ struct Uses {
     for (std::size_t i = 0; i < program.steps.size(); ++i) {
       const auto& inputs = program.steps[i].inputs;
       for (std::size_t k = 0; k < 2; ++k)
-        if (inputs[k] >= 0 && (k == 0 || inputs[1] != inputs[0])) readers[at(inputs[k])].push_back(static_cast<Index>(i));
+        if (inputs[k] >= 0 && (k == 0 || inputs[1] != inputs[0]))
+          readers[at(inputs[k])].push_back(static_cast<Index>(i));
     }
   }
 };
 
-// Step v is a cut when every earlier step reaches it and every later one is reached from it. Returns the index
-// behind each cut (and the end): the segments between them are independent.
+// Step v is a cut when every earlier step reaches it and every later one is reached from it. Returns the
+// index behind each cut (and the end): the segments between them are independent.
 std::vector<Index> segment_ends(const MemoryProgram& program) {
   const auto n = static_cast<Index>(program.steps.size());
   std::vector<char> all_before(at(n), 0), all_after(at(n), 0);
@@ -102,7 +103,9 @@ class Segment {
 
  private:
   bool inside(Index i) const { return i >= begin_ && i < end_; }
-  bool has(const std::uint64_t* set, Index i) const { return set[at(i - begin_) / 64] >> (at(i - begin_) % 64) & 1; }
+  bool has(const std::uint64_t* set, Index i) const {
+    return set[at(i - begin_) / 64] >> (at(i - begin_) % 64) & 1;
+  }
 
   bool executed(const std::uint64_t* set, Index i) const { return i < begin_ || (i < end_ && has(set, i)); }
 
@@ -120,11 +123,13 @@ class Segment {
   // After `step` (already in the set) no reader of `tensor` is left.
   bool dead(const std::uint64_t* set, Index step, Index tensor) const {
     if (is_result(tensor)) return false;
-    return std::ranges::all_of(uses_.readers[at(tensor)], [&](Index r) { return r == step || executed(set, r); });
+    return std::ranges::all_of(uses_.readers[at(tensor)],
+                               [&](Index r) { return r == step || executed(set, r); });
   }
 
   // Live bytes while `step` runs, and the bytes that stay after it.
-  std::pair<std::int64_t, std::int64_t> run(const std::uint64_t* set, Index step, std::int64_t resident) const {
+  std::pair<std::int64_t, std::int64_t> run(const std::uint64_t* set, Index step,
+                                            std::int64_t resident) const {
     const MemoryStep& s = program_.steps[at(step)];
     std::int64_t shared = 0, freed = 0;
     for (std::size_t k = 0; k < 2; ++k) {
@@ -175,7 +180,8 @@ class Segment {
       const auto c = order(a, b);
       return c != 0 ? c < 0 : level.states[a].peak < level.states[b].peak;
     });
-    const auto twins = std::ranges::unique(index, [&](std::size_t a, std::size_t b) { return order(a, b) == 0; });
+    const auto twins =
+        std::ranges::unique(index, [&](std::size_t a, std::size_t b) { return order(a, b) == 0; });
     index.erase(twins.begin(), twins.end());
     const bool whole = index.size() <= limit;
     if (!whole) {
@@ -221,7 +227,8 @@ MemoryOrder best_order(const MemoryProgram& program, const OrderLimits& limits) 
   for (const Index end : segment_ends(program)) {
     if (end - begin == 1)
       best.steps.push_back(begin);
-    else if (!Segment(program, uses, begin, end).solve(limits, resident_before(program, uses, begin), best.steps))
+    else if (!Segment(program, uses, begin, end)
+                  .solve(limits, resident_before(program, uses, begin), best.steps))
       best.exact = false;
     begin = end;
   }

@@ -18,9 +18,10 @@ struct MemoryOrder {
   bool exact = false;  // no order has a lower peak
 };
 
-// The execution order with the lowest peak. Steps that every other step precedes or follows cut the program into
-// segments that are solved one by one; inside a segment a dynamic programme runs over the sets of executed steps
-// (Liberis and Lane 2019 walk the same sets backwards). Ties keep the given order. Deterministic.
+// The execution order with the lowest peak. Steps that every other step precedes or follows cut the program
+// into segments that are solved one by one; inside a segment a dynamic programme runs over the sets of
+// executed steps (Liberis and Lane 2019 walk the same sets backwards). Ties keep the given order.
+// Deterministic.
 MemoryOrder best_order(const MemoryProgram& program, const OrderLimits& limits = {});
 
 // The program with its steps in `order` (a permutation in which inputs precede their readers and the result

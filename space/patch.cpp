@@ -43,7 +43,8 @@ struct Range {
 // What of the input a range of the output needs, clipped at the borders.
 Range receptive(const Layer& l, Range out, std::int32_t extent) {
   if (out.size() <= 0) return {};
-  const bool window = l.kind == LayerKind::conv || l.kind == LayerKind::max_pool || l.kind == LayerKind::avg_pool;
+  const bool window =
+      l.kind == LayerKind::conv || l.kind == LayerKind::max_pool || l.kind == LayerKind::avg_pool;
   if (!window) return out;
   const std::int64_t low = std::int64_t{out.low} * l.stride - l.padding;
   const std::int64_t high = std::int64_t{out.high - 1} * l.stride - l.padding + l.kernel;
@@ -99,11 +100,12 @@ Network rest_of(const Network& network, std::int32_t split) {
 Result<void> check(const Network& network, const PatchPlan& plan) {
   const std::vector<std::int32_t> splits = patch_splits(network);
   if (!std::ranges::binary_search(splits, plan.split))
-    return usage_error("patches: layer " + std::to_string(plan.split) +
-                       " cannot end a patch stage; its first layers must be windows or elementwise and nothing "
-                       "behind may read them" +
-                       (splits.empty() ? std::string("; this network has no such layer")
-                                       : "; the last that can is layer " + std::to_string(splits.back())));
+    return usage_error(
+        "patches: layer " + std::to_string(plan.split) +
+        " cannot end a patch stage; its first layers must be windows or elementwise and nothing "
+        "behind may read them" +
+        (splits.empty() ? std::string("; this network has no such layer")
+                        : "; the last that can is layer " + std::to_string(splits.back())));
   const Shape& out = network.layers[at(plan.split)].out;
   const std::int32_t most = std::min(out.height, out.width);
   if (plan.grid < 1 || plan.grid > most)
@@ -117,7 +119,8 @@ std::int64_t bytes_of(const Layer& l, const MemoryOptions& o) {
   return output_bytes(l, {o.precision.weight_bits, o.precision.activation_bits}).count();
 }
 
-// Peak of one patch without its own copy of the split's output, which is written straight into the whole buffer.
+// Peak of one patch without its own copy of the split's output, which is written straight into the whole
+// buffer.
 std::int64_t patch_peak(const Network& patch, const PatchOptions& o, MemoryWorkspace& w) {
   memory_program(patch, o.memory, w, w.program);
   MemoryStep& last = w.program.steps.back();
@@ -170,7 +173,9 @@ struct Evaluator {
   }
 };
 
-bool better(const PatchCost& a, const PatchCost& b) { return a.macs != b.macs ? a.macs < b.macs : a.peak < b.peak; }
+bool better(const PatchCost& a, const PatchCost& b) {
+  return a.macs != b.macs ? a.macs < b.macs : a.peak < b.peak;
+}
 
 }  // namespace
 
@@ -184,7 +189,8 @@ std::vector<std::int32_t> patch_splits(const Network& network) {
   const auto fused_next = [&](std::int32_t i) {
     if (i + 1 >= n) return false;
     const LayerKind next = network.layers[at(i + 1)].kind;
-    return (next == LayerKind::batch_norm || next == LayerKind::activation) && network.layers[at(i + 1)].inputs[0] == i;
+    return (next == LayerKind::batch_norm || next == LayerKind::activation) &&
+           network.layers[at(i + 1)].inputs[0] == i;
   };
   std::vector<std::int32_t> splits;
   std::int32_t open = -1;  // the last reader of anything before i
@@ -203,7 +209,8 @@ Result<PatchCost> patch_cost(const Network& network, const PatchPlan& plan, cons
 
 Network patch_network(const Network& network, const PatchPlan& plan, std::int32_t row, std::int32_t column) {
   const Shape& out = network.layers[at(plan.split)].out;
-  return cropped(network, plan.split, needed(network, plan.split, part(out.height, plan.grid, row), &Shape::height),
+  return cropped(network, plan.split,
+                 needed(network, plan.split, part(out.height, plan.grid, row), &Shape::height),
                  needed(network, plan.split, part(out.width, plan.grid, column), &Shape::width));
 }
 

@@ -32,10 +32,13 @@ MemoryProgram random_program(Rng& rng, std::size_t steps) {
       const std::size_t reach = rng.chance(0.7) ? std::min<std::size_t>(i, 3) : i;
       s.inputs[k] = static_cast<std::int32_t>(i - 1 - rng.below(reach));
       const std::int64_t in = program.steps[static_cast<std::size_t>(s.inputs[k])].output;
-      if (in == 0 || s.output == 0) continue;
+      if (in == 0 || s.output == 0 || s.lead[0] == kAnywhere) continue;  // one input shares anywhere, or none
       if (rng.chance(0.4) && s.output <= in) {
         s.shared[k] = s.output;
         s.lead[k] = kSameStart;
+      } else if (k == 0 && rng.chance(0.1)) {
+        s.shared[k] = std::min(in, s.output);
+        s.lead[k] = kAnywhere;
       } else if (k == 0 && rng.chance(0.3)) {
         s.lead[k] = std::max<std::int64_t>(0, s.output - in) + size_below(rng, 10);
         s.shared[k] = std::max<std::int64_t>(0, in + s.output - std::max(s.output, s.lead[k] + in));
@@ -80,7 +83,8 @@ std::vector<std::int32_t> index_order(std::size_t n) {
 }
 
 // Every topological order that ends with the result.
-void for_each_order(const MemoryProgram& program, const std::function<void(const std::vector<std::int32_t>&)>& visit) {
+void for_each_order(const MemoryProgram& program,
+                    const std::function<void(const std::vector<std::int32_t>&)>& visit) {
   std::vector<std::int32_t> order;
   std::vector<bool> done(program.steps.size(), false);
   const std::function<void()> extend = [&] {
@@ -165,7 +169,7 @@ TEST(ExecutionOrder, OfHundredsOfStepsInSeriesIsExactAndQuick) {
   program.steps.push_back({0, {-1, -1}, 10});
   for (std::int32_t d = 0; d < 60; ++d) {
     const auto top = static_cast<std::int32_t>(program.steps.size()) - 1;
-    program.steps.push_back({0, {top, -1}, 50});      // long-lived when run first
+    program.steps.push_back({0, {top, -1}, 50});  // long-lived when run first
     program.steps.push_back({0, {top, -1}, 100, 20});
     program.steps.push_back({0, {top + 2, -1}, 5});
     program.steps.push_back({0, {top + 1, top + 3}, 10});
@@ -194,8 +198,10 @@ void expect_sound(const MemoryProgram& program, const ArenaPlan& plan) {
     ASSERT_GE(a.block.offset, 0);
     ASSERT_LE(a.block.offset + a.block.size, plan.size.count());
     for (const Piece& b : pieces) {
-      if (&a == &b || a.block.life.last < b.block.life.first || b.block.life.last < a.block.life.first) continue;
-      const bool apart = a.block.offset + a.block.size <= b.block.offset || b.block.offset + b.block.size <= a.block.offset;
+      if (&a == &b || a.block.life.last < b.block.life.first || b.block.life.last < a.block.life.first)
+        continue;
+      const bool apart =
+          a.block.offset + a.block.size <= b.block.offset || b.block.offset + b.block.size <= a.block.offset;
       if (apart) continue;
       const bool a_is_input = a.block.life.last == b.block.life.first && a.step < b.step;
       const Piece &in = a_is_input ? a : b, &out = a_is_input ? b : a;
@@ -205,8 +211,9 @@ void expect_sound(const MemoryProgram& program, const ArenaPlan& plan) {
       bool allowed = false;
       for (std::size_t k = 0; k < 2; ++k)
         if (s.inputs[k] == in.step && s.shared[k] > 0)
-          allowed |= s.lead[k] == kSameStart ? in.block.offset == out.block.offset
-                                             : in.block.offset - out.block.offset >= s.lead[k];
+          allowed |= s.lead[k] == kAnywhere ||
+                     (s.lead[k] == kSameStart && in.block.offset == out.block.offset) ||
+                     (s.lead[k] >= 0 && in.block.offset - out.block.offset >= s.lead[k]);
       ASSERT_TRUE(allowed) << "steps " << in.step << " and " << out.step;
     }
   }
