@@ -1,0 +1,26 @@
+#include "search/strategy.h"
+
+#include <nlohmann/json.hpp>
+
+namespace nas::search {
+
+Setting make_setting(const SearchSpace& space, const Judge& judge, std::uint64_t seed,
+                     std::shared_ptr<const Screen> screen) {
+  return {space, std::make_shared<const GeneForest>(space), seed, judge.objectives(), std::move(screen)};
+}
+
+Proposal& Ask::add() {
+  if (count == proposals.size()) proposals.emplace_back();
+  Proposal& proposal = proposals[count++];
+  proposal.parent_a = proposal.parent_b = -1;
+  proposal.origin = Origin::random;
+  return proposal;
+}
+
+nlohmann::json Strategy::save() const {
+  nlohmann::json state;
+  model_->save(state);
+  return state;
+}
+
+}  // namespace nas::search
