@@ -1,6 +1,7 @@
 #include "search/hypervolume.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <numeric>
 

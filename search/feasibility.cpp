@@ -1,0 +1,118 @@
+#include "search/feasibility.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "search/exact.h"
+#include "search/text.h"
+
+namespace nas::search {
+namespace {
+
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
+
+// One side of one limit as "cost <= limit".
+struct Side {
+  std::string metric;
+  Additive cost;  // sign included
+  double limit;
+  double sign;
+};
+
+Error unreachable(const std::string& metric, double reached, double asked, const std::string& condition,
+                  bool exact = true) {
+  return {metric + ": the tightest reachable" + (exact ? "" : " (bound)") + condition + " is " + number(reached) +
+              "; the limit asks " + number(asked) + "; violated by " + number(std::abs(reached - asked)),
+          "", ErrorKind::infeasible};
+}
+
+// Both limits of a metric as the judge merges them.
+std::pair<double, double> limits_of(const Judge& judge, const std::string& metric) {
+  double min = -kInfinite, max = kInfinite;
+  for (const Constraint& c : judge.problem().constraints) {
+    if (c.metric != metric) continue;
+    if (c.min) min = std::max(min, *c.min);
+    if (c.max) max = std::min(max, *c.max);
+  }
+  return {min, max};
+}
+
+Result<void> check_alone(const Reach& reach, double min, double max) {
+  if (reach.min > max) return unreachable(reach.metric, reach.min, max, "", reach.exact);
+  if (reach.max < min) return unreachable(reach.metric, reach.max, min, "", reach.exact);
+  return {};
+}
+
+// The genotype with the least sum of relative costs: often it keeps all limits and saves the exact question.
+Result<Genotype> balanced(const SearchSpace& space, const std::vector<Side>& sides) {
+  std::vector<Term> terms;
+  double constant = 0;
+  for (const Side& side : sides) {
+    const double scale = side.limit == 0 ? 1 : 1 / std::abs(side.limit);
+    const Additive part = side.cost.scaled(scale);
+    constant += part.constant();
+    terms.insert(terms.end(), part.terms().begin(), part.terms().end());
+  }
+  NAS_TRY(sum, Additive::make(space, constant, std::move(terms)));
+  NAS_TRY(front, exact_front(space, {&sum, 1}));
+  return front.genotype(0);
+}
+
+bool keeps_all(const std::vector<Side>& sides, const Genotype& g) {
+  return std::ranges::all_of(sides, [&](const Side& side) { return side.cost(g) <= side.limit; });
+}
+
+// A genotype within all sides, or the error that says which limit the others leave out of reach.
+Result<Genotype> together(const SearchSpace& space, const std::vector<Side>& sides) {
+  NAS_TRY(easy, balanced(space, sides));
+  if (keeps_all(sides, easy)) return easy;
+  std::vector<Additive> costs;
+  ExactOptions options;
+  std::string condition;
+  // Adds limit after limit; the first that cannot join the others is named.
+  for (std::size_t n = 0; n < sides.size(); ++n) {
+    costs.push_back(sides[n].cost);
+    options.limits.assign(n + 1, kInfinite);
+    for (std::size_t i = 0; i < n; ++i) options.limits[i] = sides[i].limit;
+    NAS_TRY(front, exact_front(space, costs, options));
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < front.size(); ++i)
+      if (front.values(i)[n] < front.values(best)[n]) best = i;
+    const Genotype g = front.genotype(best);
+    const double reached = sides[n].sign * sides[n].cost(g), asked = sides[n].sign * sides[n].limit;
+    if (sides[n].cost(g) > sides[n].limit) return unreachable(sides[n].metric, reached, asked, condition);
+    if (n + 1 == sides.size()) return g;
+    condition += (n == 0 ? " with " : " and ") + sides[n].metric + (sides[n].sign > 0 ? " <= " : " >= ") + number(asked);
+  }
+  return easy;
+}
+
+}  // namespace
+
+Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge, std::span<const KnownCost> known,
+                                   std::span<const BoundedCost> bounded) {
+  Feasibility out;
+  std::vector<Side> sides;
+  std::vector<Screen::Limit> limits;
+  for (const KnownCost& k : known) {
+    NAS_TRY(reachable, range(space, k.cost));
+    out.reach.push_back({k.metric, reachable.min, reachable.max, true});
+    const auto [min, max] = limits_of(judge, k.metric);
+    NAS_CHECK(check_alone(out.reach.back(), min, max));
+    if (std::isfinite(max)) sides.push_back({k.metric, k.cost, max, 1});
+    if (std::isfinite(min)) sides.push_back({k.metric, k.cost.scaled(-1), -min, -1});
+    if (std::isfinite(min) || std::isfinite(max)) limits.push_back({k.cost, min, max});
+  }
+  for (const BoundedCost& b : bounded) {
+    out.reach.push_back({b.metric, b.lower, b.upper, false});
+    const auto [min, max] = limits_of(judge, b.metric);
+    NAS_CHECK(check_alone(out.reach.back(), min, max));
+  }
+  if (sides.empty()) return out;
+  NAS_TRY(tightest, together(space, sides));
+  out.screen = std::make_shared<const Screen>(std::move(limits), std::move(tightest));
+  return out;
+}
+
+}  // namespace nas::search

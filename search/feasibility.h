@@ -1,0 +1,45 @@
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "search/additive.h"
+#include "search/strategy.h"
+
+namespace nas::search {
+
+// A metric that is known for every genotype without asking the evaluator, as a sum of terms.
+struct KnownCost {
+  std::string metric;
+  Additive cost;
+};
+
+// A metric that is no such sum, but whose values provably lie in [lower, upper].
+struct BoundedCost {
+  std::string metric;
+  double lower = 0;
+  double upper = 0;
+};
+
+// What a metric can reach over the whole space.
+struct Reach {
+  std::string metric;
+  double min = 0;
+  double max = 0;
+  bool exact = true;  // false: proven bounds, perhaps not reached
+};
+
+struct Feasibility {
+  std::vector<Reach> reach;
+  // Null when no limit is on a known cost.
+  std::shared_ptr<const Screen> screen;
+};
+
+// Whether the limits can be met, before anything is evaluated. Limits on known costs are decided exactly, one by
+// one and together; limits on bounded costs where the bounds suffice; other limits are left to the search.
+// Fails (infeasible) with "latency_ms: the tightest reachable is X; the limit asks Y; violated by Z".
+Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge, std::span<const KnownCost> known,
+                                   std::span<const BoundedCost> bounded = {});
+
+}  // namespace nas::search
