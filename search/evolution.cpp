@@ -49,8 +49,8 @@ void AgeingEvolution::tell(const History&, std::span<const Row> rows) {
   }
 }
 
-nlohmann::json AgeingEvolution::save() const {
-  return {{"step", step_}, {"population", std::vector<Row>(population_.begin(), population_.end())}};
+void AgeingEvolution::save(nlohmann::json& out) const {
+  out = {{"step", step_}, {"population", std::vector<Row>(population_.begin(), population_.end())}};
 }
 
 Result<void> AgeingEvolution::load(const nlohmann::json& state) {
@@ -108,10 +108,10 @@ void OfaEvolution::tell(const History& history, std::span<const Row> rows) {
   for (std::size_t i = 0; i < parents_.size(); ++i) parent_genes_[i] = history.genotype(parents_[i]);
 }
 
-nlohmann::json OfaEvolution::save() const {
+void OfaEvolution::save(nlohmann::json& out) const {
   std::vector<std::vector<std::uint8_t>> genes;
   for (const Genotype& g : parent_genes_) genes.emplace_back(g.begin(), g.end());
-  return {{"step", step_}, {"parents", parents_}, {"genes", genes}};
+  out = {{"step", step_}, {"parents", parents_}, {"genes", genes}};
 }
 
 Result<void> OfaEvolution::load(const nlohmann::json& state) {

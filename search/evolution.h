@@ -24,7 +24,7 @@ class AgeingEvolution {
   AgeingEvolution(Setting setting, AgeingOptions options);
   void ask(const History& history, Ask& ask);
   void tell(const History& history, std::span<const Row> rows);
-  nlohmann::json save() const;
+  void save(nlohmann::json& out) const;
   Result<void> load(const nlohmann::json& state);
 
  private:
@@ -51,7 +51,7 @@ class OfaEvolution {
   OfaEvolution(Setting setting, OfaOptions options);
   void ask(const History& history, Ask& ask);
   void tell(const History& history, std::span<const Row> rows);
-  nlohmann::json save() const;
+  void save(nlohmann::json& out) const;
   Result<void> load(const nlohmann::json& state);
 
  private:

@@ -149,7 +149,7 @@ void GeneticSearch::tell(const History& history, std::span<const Row> rows) {
   population_ = survive(history, pool, options_.population, options_.survival).rows;
 }
 
-nlohmann::json GeneticSearch::save() const { return {{"step", step_}, {"population", population_}}; }
+void GeneticSearch::save(nlohmann::json& out) const { out = {{"step", step_}, {"population", population_}}; }
 
 Result<void> GeneticSearch::load(const nlohmann::json& state) {
   NAS_CHECK(read_state(state, "step", step_));

@@ -28,7 +28,7 @@ class GeneticSearch {
   GeneticSearch(Setting setting, GeneticOptions options);
   void ask(const History& history, Ask& ask);
   void tell(const History& history, std::span<const Row> rows);
-  nlohmann::json save() const;
+  void save(nlohmann::json& out) const;
   Result<void> load(const nlohmann::json& state);
 
  private:

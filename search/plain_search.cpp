@@ -18,7 +18,7 @@ void RandomSearch::ask(const History&, Ask& ask) {
 
 void RandomSearch::tell(const History&, std::span<const Row>) { ++step_; }
 
-nlohmann::json RandomSearch::save() const { return {{"step", step_}}; }
+void RandomSearch::save(nlohmann::json& out) const { out = {{"step", step_}}; }
 
 Result<void> RandomSearch::load(const nlohmann::json& state) { return read_state(state, "step", step_); }
 
@@ -91,7 +91,7 @@ void ExhaustiveSearch::tell(const History&, std::span<const Row> rows) {
   else cursor_ = asked_;
 }
 
-nlohmann::json ExhaustiveSearch::save() const { return {{"cursor", cursor_}, {"done", done_}}; }
+void ExhaustiveSearch::save(nlohmann::json& out) const { out = {{"cursor", cursor_}, {"done", done_}}; }
 
 Result<void> ExhaustiveSearch::load(const nlohmann::json& state) {
   NAS_CHECK(read_state(state, "done", done_));

@@ -15,7 +15,7 @@ class RandomSearch {
   RandomSearch(Setting setting, std::size_t batch);
   void ask(const History& history, Ask& ask);
   void tell(const History& history, std::span<const Row> rows);
-  nlohmann::json save() const;
+  void save(nlohmann::json& out) const;
   Result<void> load(const nlohmann::json& state);
 
  private:
@@ -33,7 +33,7 @@ class ExhaustiveSearch {
   double count() const;
   void ask(const History& history, Ask& ask);
   void tell(const History& history, std::span<const Row> rows);
-  nlohmann::json save() const;
+  void save(nlohmann::json& out) const;
   Result<void> load(const nlohmann::json& state);
 
  private:

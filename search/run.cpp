@@ -265,8 +265,10 @@ class Runner {
   Result<void> write_checkpoint(double pause) {
     if (!options_.journal.checkpoint || (checkpoint_at_ && options_.clock() - *checkpoint_at_ < pause)) return {};
     checkpoint_at_ = options_.clock();
+    nlohmann::json state;
+    strategy_.save(state);
     return options_.journal.checkpoint({history_.size(), proposals_, barren_, generation_, volume_.reference(),
-                                        volume_.curve(), strategy_.name(), strategy_.save().dump()});
+                                        volume_.curve(), strategy_.name(), state.dump()});
   }
 
   Progress progress() const {

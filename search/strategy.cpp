@@ -1,7 +1,5 @@
 #include "search/strategy.h"
 
-#include <nlohmann/json.hpp>
-
 namespace nas::search {
 
 Setting make_setting(const SearchSpace& space, const Judge& judge, std::uint64_t seed,
@@ -15,12 +13,6 @@ Proposal& Ask::add() {
   proposal.parent_a = proposal.parent_b = -1;
   proposal.origin = Origin::random;
   return proposal;
-}
-
-nlohmann::json Strategy::save() const {
-  nlohmann::json state;
-  model_->save(state);
-  return state;
 }
 
 }  // namespace nas::search

@@ -76,10 +76,10 @@ struct Ask {
 template <class S>
 concept StrategyLike = std::copyable<S> &&
     requires(S s, const S& c, const History& history, Ask& ask, std::span<const Row> rows,
-             const nlohmann::json& state) {
+             nlohmann::json& out, const nlohmann::json& state) {
       { s.ask(history, ask) };
       { s.tell(history, rows) };
-      { c.save() } -> std::same_as<nlohmann::json>;
+      { c.save(out) };
       { s.load(state) } -> std::same_as<Result<void>>;
     };
 
@@ -100,7 +100,7 @@ class Strategy {
   const std::string& name() const { return name_; }
   void ask(const History& history, Ask& ask) { model_->ask(history, ask); }
   void tell(const History& history, std::span<const Row> rows) { model_->tell(history, rows); }
-  nlohmann::json save() const;
+  void save(nlohmann::json& out) const { model_->save(out); }
   Result<void> load(const nlohmann::json& state) { return model_->load(state); }
 
  private:
@@ -118,14 +118,10 @@ class Strategy {
     std::unique_ptr<Concept> copy() const override { return std::make_unique<Model>(strategy); }
     void ask(const History& history, Ask& ask) override { strategy.ask(history, ask); }
     void tell(const History& history, std::span<const Row> rows) override { strategy.tell(history, rows); }
-    void save(nlohmann::json& out) const override { assign(out, strategy); }
+    void save(nlohmann::json& out) const override { strategy.save(out); }
     Result<void> load(const nlohmann::json& state) override { return strategy.load(state); }
     S strategy;
   };
-  template <class S>
-  static void assign(nlohmann::json& out, const S& strategy) {
-    out = strategy.save();
-  }
   std::string name_;
   std::unique_ptr<Concept> model_;
 };
