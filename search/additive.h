@@ -41,9 +41,9 @@ class Additive {
   };
   double constant_ = 0;
   std::vector<Term> terms_;
-  std::vector<Access> access_;          // of all terms, one after the other
-  std::vector<std::uint32_t> end_;      // of each term's accesses
-  std::vector<std::size_t> start_;      // of each term's table in flat_
+  std::vector<Access> access_;      // of all terms, one after the other
+  std::vector<std::uint32_t> end_;  // of each term's accesses
+  std::vector<std::size_t> start_;  // of each term's table in flat_
   std::vector<double> flat_;
 };
 
@@ -63,7 +63,7 @@ struct CompileOptions {
   std::uint64_t seed = 1;
   int backgrounds = 6;
   int checks = 200;
-  double tolerance = 1e-6;           // relative error that still counts as equal
+  double tolerance = 1e-6;          // relative error that still counts as equal
   std::size_t max_table = 1 << 20;  // entries of one term
 };
 // `costs` writes one number per entry of its span; safe to call from several threads. The result holds an

@@ -45,7 +45,8 @@ void open_all(const GeneForest& forest, Genotype& g) {
     for (std::uint32_t choice = 0; choice < forest.choices(p); ++choice) {
       std::size_t children = 0;
       for (std::size_t i = 0; i < forest.size(); ++i)
-        children += forest.parent(i) == static_cast<int>(p) && forest.allowed(i, static_cast<std::uint8_t>(choice));
+        children +=
+            forest.parent(i) == static_cast<int>(p) && forest.allowed(i, static_cast<std::uint8_t>(choice));
       if (children > best_children) best_children = children, g[p] = static_cast<std::uint8_t>(choice);
     }
   }
@@ -60,7 +61,8 @@ void probe_pairs(const Probe& probe, Rng& rng, bool open, double tolerance, std:
   Genotype other = base;
   for (std::size_t i = 0; i < n; ++i)
     if (forest.choices(i) > 1)
-      other[i] = static_cast<std::uint8_t>((base[i] + 1 + rng.below(forest.choices(i) - 1)) % forest.choices(i));
+      other[i] =
+          static_cast<std::uint8_t>((base[i] + 1 + rng.below(forest.choices(i) - 1)) % forest.choices(i));
   std::vector<double> pair(n * n * m, 0.0), origin(m);
   probe(base, origin);
   // Entry (i, i) holds the single change.
@@ -77,7 +79,8 @@ void probe_pairs(const Probe& probe, Rng& rng, bool open, double tolerance, std:
     for (std::size_t j = i + 1; j < n; ++j) {
       if (forest.choices(i) < 2 || forest.choices(j) < 2) continue;
       for (std::size_t c = 0; c < m; ++c) {
-        const double together = pair[(i * n + j) * m + c] - pair[(i * n + i) * m + c] - pair[(j * n + j) * m + c] + origin[c];
+        const double together =
+            pair[(i * n + j) * m + c] - pair[(i * n + i) * m + c] - pair[(j * n + j) * m + c] + origin[c];
         const double scale = std::abs(origin[c]) + std::abs(pair[(i * n + j) * m + c]);
         // NaN counts as acting together: the check at the end reports it.
         if (!(std::abs(together) <= 0.01 * tolerance * scale)) graphs[c][i][j] = graphs[c][j][i] = true;
@@ -86,8 +89,8 @@ void probe_pairs(const Probe& probe, Rng& rng, bool open, double tolerance, std:
 }
 
 // Maximal cliques (Bron and Kerbosch 1973, with a pivot).
-void grow_cliques(const Graph& graph, Clique& clique, Clique candidates, Clique excluded, std::vector<Clique>& out,
-                  std::size_t limit) {
+void grow_cliques(const Graph& graph, Clique& clique, Clique candidates, Clique excluded,
+                  std::vector<Clique>& out, std::size_t limit) {
   if (out.size() > limit) return;
   if (candidates.empty()) {
     if (excluded.empty()) {
@@ -141,8 +144,8 @@ std::vector<double> tabulate(const Probe& probe, const Clique& clique, std::size
 // Anchored decomposition: f(x) is the sum over all sets of genes that act together of their pure interaction
 // (Moebius inversion over the subsets, other genes at choice 0). `taken` are the parts of this clique that
 // earlier cliques hold; their interactions are left out here.
-std::vector<double> interactions(const GeneForest& forest, const Clique& clique, const std::vector<double>& table,
-                                 const std::vector<std::uint32_t>& taken) {
+std::vector<double> interactions(const GeneForest& forest, const Clique& clique,
+                                 const std::vector<double>& table, const std::vector<std::uint32_t>& taken) {
   const std::uint32_t subsets = 1u << clique.size();
   std::vector<bool> own(subsets, true);
   own[0] = false;
@@ -193,9 +196,11 @@ Result<Additive> assemble(const SearchSpace& space, const Probe& probe, const Gr
     const Clique& clique = cliques[at];
     double size = 1;
     for (const std::uint32_t gene : clique) size *= forest.choices(gene);
-    if (cliques.size() > kMaxCliques || clique.size() > kMaxTogether || size > static_cast<double>(options.max_table))
-      return Error{name + " is no sum of small terms: " + std::to_string(clique.size()) + " genes act together (" +
-                   number(size) + " combinations, at most " + std::to_string(options.max_table) + " are tabulated)"};
+    if (cliques.size() > kMaxCliques || clique.size() > kMaxTogether ||
+        size > static_cast<double>(options.max_table))
+      return Error{name + " is no sum of small terms: " + std::to_string(clique.size()) +
+                   " genes act together (" + number(size) + " combinations, at most " +
+                   std::to_string(options.max_table) + " are tabulated)"};
     const auto table = tabulate(probe, clique, cost, static_cast<std::size_t>(size));
     terms.push_back({clique, interactions(forest, clique, table, shared_with_earlier(cliques, at))});
   }
@@ -205,7 +210,8 @@ Result<Additive> assemble(const SearchSpace& space, const Probe& probe, const Gr
 }
 
 // The largest relative error on fresh random points.
-double check_error(const Probe& probe, const Additive& additive, std::size_t cost, const CompileOptions& options) {
+double check_error(const Probe& probe, const Additive& additive, std::size_t cost,
+                   const CompileOptions& options) {
   double worst = 0;
   for (int i = 0; i < options.checks; ++i) {
     Rng rng(options.seed, "additive: check", 0, static_cast<std::uint64_t>(i));
@@ -223,7 +229,8 @@ double check_error(const Probe& probe, const Additive& additive, std::size_t cos
 }  // namespace
 
 std::vector<Result<Additive>> compile_additive(const SearchSpace& space, const Costs& costs,
-                                               std::span<const std::string> names, const CompileOptions& options) {
+                                               std::span<const std::string> names,
+                                               const CompileOptions& options) {
   const Probe probe(space, costs, names.size());
   const std::size_t n = space.genes().size();
   std::vector<Graph> graphs(names.size(), Graph(n, std::vector<bool>(n, false)));

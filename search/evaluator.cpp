@@ -111,8 +111,8 @@ Evaluator batched(Evaluator inner, std::size_t size) {
 
 Evaluator with_retry(Evaluator inner, int attempts) {
   Evaluator outer{inner.metrics, inner.threads, nullptr};
-  outer.score = [inner = guarded(std::move(inner)), attempts](std::span<const Genotype> batch, double fidelity,
-                                                              Scores& scores) {
+  outer.score = [inner = guarded(std::move(inner)), attempts](std::span<const Genotype> batch,
+                                                              double fidelity, Scores& scores) {
     inner.score(batch, fidelity, scores);
     for (int attempt = 1; attempt < attempts; ++attempt) {
       std::vector<Genotype> again;
@@ -177,7 +177,8 @@ Evaluator cached(Evaluator inner, std::shared_ptr<ScoreCache> cache) {
     std::vector<std::size_t> source(batch.size(), SIZE_MAX);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (cache->find(batch[i], fidelity, scores.row(i))) continue;
-      const auto [at, is_new] = place.try_emplace(hash_bytes({batch[i].data(), batch[i].size()}), fresh.size());
+      const auto [at, is_new] =
+          place.try_emplace(hash_bytes({batch[i].data(), batch[i].size()}), fresh.size());
       if (is_new) fresh.push_back(batch[i]);
       source[i] = at->second;
     }

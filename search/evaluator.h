@@ -40,8 +40,9 @@ enum class ThreadSafety {
 
 // Accuracy, latency and costs of genotypes, as a callable. Blocks until the batch is scored.
 struct Evaluator {
-  // All genotypes are canonical; `scores` comes reset to the batch. `fidelity` in (0, 1] is the share of the full effort (evaluation images);
-  // evaluators without such a knob ignore it. May throw: the runner turns that into failed candidates.
+  // All genotypes are canonical; `scores` comes reset to the batch. `fidelity` in (0, 1] is the share of the
+  // full effort (evaluation images); evaluators without such a knob ignore it. May throw: the runner turns
+  // that into failed candidates.
   using Score = std::function<void(std::span<const Genotype> batch, double fidelity, Scores& scores)>;
 
   std::vector<Metric> metrics;
@@ -51,8 +52,8 @@ struct Evaluator {
 
 // Decorators. Each gives an evaluator with the same metrics.
 
-// Whatever the inner one throws or returns as NaN or infinity becomes a failed candidate with its reason; after
-// a throw the candidates are tried one by one, so that only the guilty one fails.
+// Whatever the inner one throws or returns as NaN or infinity becomes a failed candidate with its reason;
+// after a throw the candidates are tried one by one, so that only the guilty one fails.
 Evaluator guarded(Evaluator inner);
 // Splits into batches of at most `size`; runs them in parallel where the inner one allows it.
 Evaluator batched(Evaluator inner, std::size_t size);

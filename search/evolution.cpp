@@ -13,7 +13,8 @@ AgeingEvolution::AgeingEvolution(Setting setting, AgeingOptions options)
   options_.population = std::max<std::size_t>(options_.population, 2);
   options_.sample = std::clamp<std::size_t>(options_.sample, 1, options_.population);
   options_.batch = std::max<std::size_t>(options_.batch, 1);
-  if (options_.mutation <= 0) options_.mutation = 1.0 / static_cast<double>(variation_.setting().forest->size());
+  if (options_.mutation <= 0)
+    options_.mutation = 1.0 / static_cast<double>(variation_.setting().forest->size());
 }
 
 void AgeingEvolution::ask(const History& history, Ask& ask) {
@@ -79,7 +80,8 @@ void OfaEvolution::breed(std::size_t i, Proposal& child) const {
     child.origin = Origin::initial;
     return;
   }
-  const auto mutants = static_cast<std::size_t>(std::lround(options_.mutated * static_cast<double>(options_.population)));
+  const auto mutants =
+      static_cast<std::size_t>(std::lround(options_.mutated * static_cast<double>(options_.population)));
   const std::size_t a = rng.below(parents_.size());
   child.parent_a = parents_[a];
   if (i < mutants) {
@@ -100,7 +102,8 @@ void OfaEvolution::tell(const History& history, std::span<const Row> rows) {
   std::ranges::sort(pool_);
   pool_.erase(std::ranges::unique(pool_).begin(), pool_.end());
   const double share = options_.parents * static_cast<double>(options_.population);
-  const std::size_t keep = std::min(pool_.size(), std::max<std::size_t>(1, static_cast<std::size_t>(std::lround(share))));
+  const std::size_t keep =
+      std::min(pool_.size(), std::max<std::size_t>(1, static_cast<std::size_t>(std::lround(share))));
   std::ranges::partial_sort(pool_, pool_.begin() + static_cast<std::ptrdiff_t>(keep),
                             [&](Row a, Row b) { return history.better(a, b); });
   parents_.assign(pool_.begin(), pool_.begin() + static_cast<std::ptrdiff_t>(keep));

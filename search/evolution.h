@@ -14,9 +14,9 @@ namespace nas::search {
 // best of a random sample is mutated, the oldest dies. Follows the first objective, limits before all.
 struct AgeingOptions {
   std::size_t population = 50;
-  std::size_t sample = 12;        // tournament size
-  std::size_t batch = 8;          // children per step
-  double mutation = 0;            // per gene; 0: one gene in the mean
+  std::size_t sample = 12;  // tournament size
+  std::size_t batch = 8;    // children per step
+  double mutation = 0;      // per gene; 0: one gene in the mean
 };
 
 class AgeingEvolution {
@@ -39,11 +39,11 @@ class AgeingEvolution {
 // cannot hang it (the screen repairs), and the last generation counts (the history keeps all).
 struct OfaOptions {
   std::size_t population = 100;
-  double parents = 0.25;            // share of the population
-  double mutated = 0.5;             // share of the children
-  double mutation = 0.1;            // per block
+  double parents = 0.25;  // share of the population
+  double mutated = 0.5;   // share of the children
+  double mutation = 0.1;  // per block
   double resolution_mutation = 0.5;
-  std::size_t generations = 0;      // 0: until the budget ends
+  std::size_t generations = 0;  // 0: until the budget ends
 };
 
 class OfaEvolution {
@@ -59,9 +59,9 @@ class OfaEvolution {
   Variation variation_;
   OfaOptions options_;
   std::uint64_t step_ = 0;
-  std::vector<Row> parents_;         // best first
+  std::vector<Row> parents_;            // best first
   std::vector<Genotype> parent_genes_;  // of parents_, kept to spare copies
-  std::vector<Row> pool_;            // scratch
+  std::vector<Row> pool_;               // scratch
 };
 
 }  // namespace nas::search

@@ -87,7 +87,8 @@ class Elimination {
     constant_.reserve(costs_);
     for (std::size_t c = 0; c < costs_; ++c) {
       constant_.push_back(costs[c].constant());
-      for (const Term& term : costs[c].terms()) factors_.push_back({static_cast<int>(c), term.genes, term.table});
+      for (const Term& term : costs[c].terms())
+        factors_.push_back({static_cast<int>(c), term.genes, term.table});
     }
     for (std::uint32_t gene = 0; gene < forest_.size(); ++gene)
       if (forest_.parent(gene) >= 0) factors_.push_back(activity_rule(forest_, gene));
@@ -138,7 +139,8 @@ class Elimination {
   Bucket take_bucket(std::uint32_t gene) {
     Bucket bucket{gene, {}, {}, joint_scope(gene)};
     const auto take = [gene](auto& from, auto& to) {
-      auto rest = std::stable_partition(from.begin(), from.end(), [&](const auto& f) { return !has(f.scope, gene); });
+      auto rest =
+          std::stable_partition(from.begin(), from.end(), [&](const auto& f) { return !has(f.scope, gene); });
       to.assign(std::make_move_iterator(rest), std::make_move_iterator(from.end()));
       from.erase(rest, from.end());
     };
@@ -152,8 +154,8 @@ class Elimination {
     const std::uint32_t choices = forest_.choices(bucket.gene);
     const double table = entries(forest_, bucket.scope) * choices;
     if (table > static_cast<double>(options_.max_points))
-      return Error{"exact front: too many genes act together: a table of " + number(table) + " entries, at most " +
-                   std::to_string(options_.max_points) + " fit"};
+      return Error{"exact front: too many genes act together: a table of " + number(table) +
+                   " entries, at most " + std::to_string(options_.max_points) + " fit"};
     const auto size = static_cast<std::size_t>(entries(forest_, bucket.scope));
     const auto base = static_cast<std::int32_t>(nodes_.size());
     const std::vector<double> slack = bound_without(bucket);
@@ -163,7 +165,8 @@ class Elimination {
     });
     Message message{bucket.scope, {}};
     message.table.resize(size);
-    for (std::size_t i = 0; i < size; ++i) NAS_CHECK(merge(std::span(parts).subspan(i * choices, choices), base, message.table[i]));
+    for (std::size_t i = 0; i < size; ++i)
+      NAS_CHECK(merge(std::span(parts).subspan(i * choices, choices), base, message.table[i]));
     messages_.push_back(std::move(message));
     return {};
   }
@@ -195,8 +198,10 @@ class Elimination {
     std::vector<double> offset(costs_, 0.0);
     for (const Factor& f : bucket.factors) {
       const double value = f.table[entry(forest_, f.scope, choice)];
-      if (f.cost >= 0) offset[static_cast<std::size_t>(f.cost)] += value;
-      else if (value != 0) return part;
+      if (f.cost >= 0)
+        offset[static_cast<std::size_t>(f.cost)] += value;
+      else if (value != 0)
+        return part;
     }
     part.nodes.push_back({static_cast<std::int32_t>(bucket.gene), choice_of_gene, -1, -1});
     part.front.push(offset, base);
@@ -238,12 +243,15 @@ class Elimination {
     for (Part& part : parts) {
       const auto shift = static_cast<std::int32_t>(nodes_.size()) - base;
       const auto moved = [&](std::int32_t node) { return node >= base ? node + shift : node; };
-      for (const Node& node : part.nodes) nodes_.push_back({node.gene, node.choice, moved(node.a), moved(node.b)});
-      for (std::size_t i = 0; i < part.front.size(); ++i) out.push(part.front.point(i), moved(part.front.nodes[i]));
+      for (const Node& node : part.nodes)
+        nodes_.push_back({node.gene, node.choice, moved(node.a), moved(node.b)});
+      for (std::size_t i = 0; i < part.front.size(); ++i)
+        out.push(part.front.point(i), moved(part.front.nodes[i]));
       part = {};
     }
     if (nodes_.size() > options_.max_points)
-      return Error{"exact front: more than " + std::to_string(options_.max_points) + " partial networks to keep"};
+      return Error{"exact front: more than " + std::to_string(options_.max_points) +
+                   " partial networks to keep"};
     prune(out);
     return {};
   }

@@ -33,9 +33,9 @@ class ExactFront {
   friend class Elimination;
   // One choice made or two partial genotypes joined; shared by many points.
   struct Node {
-    std::int32_t gene;    // -1: a join
+    std::int32_t gene;  // -1: a join
     std::uint32_t choice;
-    std::int32_t a, b;    // -1: nothing
+    std::int32_t a, b;  // -1: nothing
   };
   std::size_t genes_ = 0;
   std::size_t dimension_ = 1;

@@ -22,8 +22,9 @@ struct Side {
 
 Error unreachable(const std::string& metric, double reached, double asked, const std::string& condition,
                   bool exact = true) {
-  return {metric + ": the tightest reachable" + (exact ? "" : " (bound)") + condition + " is " + number(reached) +
-              "; the limit asks " + number(asked) + "; violated by " + number(std::abs(reached - asked)),
+  return {metric + ": the tightest reachable" + (exact ? "" : " (bound)") + condition + " is " +
+              number(reached) + "; the limit asks " + number(asked) + "; violated by " +
+              number(std::abs(reached - asked)),
           "", ErrorKind::infeasible};
 }
 
@@ -83,15 +84,16 @@ Result<Genotype> together(const SearchSpace& space, const std::vector<Side>& sid
     const double reached = sides[n].sign * sides[n].cost(g), asked = sides[n].sign * sides[n].limit;
     if (sides[n].cost(g) > sides[n].limit) return unreachable(sides[n].metric, reached, asked, condition);
     if (n + 1 == sides.size()) return g;
-    condition += (n == 0 ? " with " : " and ") + sides[n].metric + (sides[n].sign > 0 ? " <= " : " >= ") + number(asked);
+    condition += (n == 0 ? " with " : " and ") + sides[n].metric + (sides[n].sign > 0 ? " <= " : " >= ") +
+                 number(asked);
   }
   return easy;
 }
 
 }  // namespace
 
-Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge, std::span<const KnownCost> known,
-                                   std::span<const BoundedCost> bounded) {
+Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge,
+                                   std::span<const KnownCost> known, std::span<const BoundedCost> bounded) {
   Feasibility out;
   std::vector<Side> sides;
   std::vector<Screen::Limit> limits;

@@ -36,10 +36,11 @@ struct Feasibility {
   std::shared_ptr<const Screen> screen;
 };
 
-// Whether the limits can be met, before anything is evaluated. Limits on known costs are decided exactly, one by
-// one and together; limits on bounded costs where the bounds suffice; other limits are left to the search.
+// Whether the limits can be met, before anything is evaluated. Limits on known costs are decided exactly, one
+// by one and together; limits on bounded costs where the bounds suffice; other limits are left to the search.
 // Fails (infeasible) with "latency_ms: the tightest reachable is X; the limit asks Y; violated by Z".
-Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge, std::span<const KnownCost> known,
+Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge,
+                                   std::span<const KnownCost> known,
                                    std::span<const BoundedCost> bounded = {});
 
 }  // namespace nas::search

@@ -26,8 +26,8 @@ class GeneForest {
   void activity(const Genotype& g, std::span<std::uint8_t> active) const;
   // The next canonical genotype in lexicographic order; false after the last.
   bool next(Genotype& g) const;
-  // Genes that describe one block ("stage2.block1.kernel", "stage2.block1.expand") are redrawn together by the
-  // once-for-all evolution; a gene alone in its block is a group of one. Groups in gene order.
+  // Genes that describe one block ("stage2.block1.kernel", "stage2.block1.expand") are redrawn together by
+  // the once-for-all evolution; a gene alone in its block is a group of one. Groups in gene order.
   const std::vector<std::vector<std::uint32_t>>& groups() const { return groups_; }
   // Start of the gene's choices in a one-hot vector; offset(size()) is its width.
   std::size_t offset(std::size_t gene) const { return offset_[gene]; }

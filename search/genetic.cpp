@@ -55,8 +55,8 @@ void drop_by_crowding(const History& history, std::vector<Row>& rows, std::size_
 }  // namespace
 
 Survivors survive(const History& history, std::span<const Row> rows, std::size_t keep, Survival survival) {
-  const auto fronts =
-      sort_fronts(rows.size(), [&](std::size_t a, std::size_t b) { return history.dominates(rows[a], rows[b]); });
+  const auto fronts = sort_fronts(
+      rows.size(), [&](std::size_t a, std::size_t b) { return history.dominates(rows[a], rows[b]); });
   Survivors out;
   for (std::size_t rank = 0; rank < fronts.size() && out.rows.size() < keep; ++rank) {
     std::vector<Row> front;
@@ -76,13 +76,15 @@ Survivors survive(const History& history, std::span<const Row> rows, std::size_t
 GeneticSearch::GeneticSearch(Setting setting, GeneticOptions options)
     : variation_(std::move(setting)), options_(options) {
   options_.population = std::max<std::size_t>(options_.population, 4);
-  if (options_.mutation <= 0) options_.mutation = 1.0 / static_cast<double>(variation_.setting().forest->size());
+  if (options_.mutation <= 0)
+    options_.mutation = 1.0 / static_cast<double>(variation_.setting().forest->size());
 }
 
 bool GeneticSearch::fresh(const History& history, const Ask& ask, const Genotype& g) const {
   if (history.find({g.data(), g.size()})) return false;
   // The one being made is the last of the ask.
-  return std::none_of(ask.proposals.begin(), ask.proposals.begin() + static_cast<std::ptrdiff_t>(ask.count) - 1,
+  return std::none_of(ask.proposals.begin(),
+                      ask.proposals.begin() + static_cast<std::ptrdiff_t>(ask.count) - 1,
                       [&](const Proposal& p) { return p.genotype == g; });
 }
 
@@ -104,8 +106,8 @@ void GeneticSearch::ask(const History& history, Ask& ask) {
   for (std::size_t i = 0; i < options_.population; ++i) breed(history, parents.rank, parents.spread, i, ask);
 }
 
-void GeneticSearch::breed(const History& history, std::span<const std::size_t> rank, std::span<const double> spread,
-                          std::size_t i, Ask& ask) const {
+void GeneticSearch::breed(const History& history, std::span<const std::size_t> rank,
+                          std::span<const double> spread, std::size_t i, Ask& ask) const {
   Rng rng(variation_.setting().seed, "genetic: child", step_, i);
   const auto tournament = [&] {
     const std::size_t a = rng.below(population_.size()), b = rng.below(population_.size());

@@ -41,8 +41,8 @@ class GeneticSearch {
   std::vector<Row> population_;
 };
 
-// The best `keep` of `rows` (different rows) by front, then by survival; ascending rank. Also gives the rank of
-// every survivor and its crowding distance.
+// The best `keep` of `rows` (different rows) by front, then by survival; ascending rank. Also gives the rank
+// of every survivor and its crowding distance.
 struct Survivors {
   std::vector<Row> rows;
   std::vector<std::size_t> rank;

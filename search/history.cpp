@@ -11,9 +11,9 @@ namespace nas::search {
 namespace {
 
 constexpr Row kFree = UINT32_MAX;
-constexpr std::array<std::string_view, 11> kOrigins = {
-    "initial",   "random",    "enumerated", "mutation", "crossover", "neighbour",
-    "promising", "uncertain", "policy",     "promoted", "exact"};
+constexpr std::array<std::string_view, 11> kOrigins = {"initial",   "random",    "enumerated", "mutation",
+                                                       "crossover", "neighbour", "promising",  "uncertain",
+                                                       "policy",    "promoted",  "exact"};
 const std::string kNoReason;
 
 Hash128 key_of(std::span<const std::uint8_t> genes, double fidelity) {
@@ -31,7 +31,10 @@ Result<Origin> parse_origin(std::string_view text) {
 }
 
 History::History(std::size_t genes, Judge judge)
-    : judge_(std::move(judge)), gene_count_(genes), metric_count_(judge_.metrics().size()), slots_(64, kFree) {}
+    : judge_(std::move(judge)),
+      gene_count_(genes),
+      metric_count_(judge_.metrics().size()),
+      slots_(64, kFree) {}
 
 void History::reserve(std::size_t rows) {
   genes_.reserve(rows * gene_count_);

@@ -13,7 +13,17 @@ namespace nas::search {
 
 // How a candidate came to be.
 enum class Origin : std::uint8_t {
-  initial, random, enumerated, mutation, crossover, neighbour, promising, uncertain, policy, promoted, exact,
+  initial,
+  random,
+  enumerated,
+  mutation,
+  crossover,
+  neighbour,
+  promising,
+  uncertain,
+  policy,
+  promoted,
+  exact,
 };
 std::string_view to_string(Origin origin);
 Result<Origin> parse_origin(std::string_view text);
@@ -23,7 +33,7 @@ using Row = std::uint32_t;
 // What is known of a row besides its genes and values.
 struct RowInfo {
   double fidelity = 1;
-  double violation = 0;     // 0: feasible
+  double violation = 0;  // 0: feasible
   std::int64_t parent_a = -1;
   std::int64_t parent_b = -1;
   std::uint32_t generation = 0;
@@ -42,10 +52,14 @@ class History {
   std::size_t gene_count() const { return gene_count_; }
   void reserve(std::size_t rows);
 
-  std::span<const std::uint8_t> genes(Row row) const { return {genes_.data() + row * gene_count_, gene_count_}; }
+  std::span<const std::uint8_t> genes(Row row) const {
+    return {genes_.data() + row * gene_count_, gene_count_};
+  }
   Genotype genotype(Row row) const;
   // In the order of the judge's metrics; zeros where the candidate failed.
-  std::span<const double> values(Row row) const { return {values_.data() + row * metric_count_, metric_count_}; }
+  std::span<const double> values(Row row) const {
+    return {values_.data() + row * metric_count_, metric_count_};
+  }
   // Objectives as numbers to minimise.
   std::span<const double> losses(Row row) const {
     return {losses_.data() + row * judge_.objectives(), judge_.objectives()};
@@ -53,7 +67,9 @@ class History {
   const RowInfo& info(Row row) const { return info_[row]; }
   bool failed(Row row) const { return info_[row].failure >= 0; }
   // Scored at full fidelity and within all limits.
-  bool feasible(Row row) const { return !failed(row) && info_[row].violation == 0 && info_[row].fidelity >= 1; }
+  bool feasible(Row row) const {
+    return !failed(row) && info_[row].violation == 0 && info_[row].fidelity >= 1;
+  }
   const std::string& reason(Row row) const;
 
   std::optional<Row> find(std::span<const std::uint8_t> genes, double fidelity = 1) const;
@@ -72,7 +88,8 @@ class History {
   bool better(Row a, Row b) const;
   // The best feasible row by `better`.
   std::optional<Row> best() const;
-  // Feasible and not dominated, ascending by first loss, then the others, then row; of equal losses the first.
+  // Feasible and not dominated, ascending by first loss, then the others, then row; of equal losses the
+  // first.
   std::vector<Row> front() const;
 
  private:

@@ -79,7 +79,8 @@ double wfg(const Points& points, std::span<const double> reference) {
     double inclusive = 1;
     for (std::size_t j = 0; j < d; ++j) inclusive *= reference[j] - p[j];
     limited.clear();
-    // Later points are no higher in the last dimension, so limited there they all equal p: one dimension less.
+    // Later points are no higher in the last dimension, so limited there they all equal p: one dimension
+    // less.
     for (std::size_t l = k + 1; l < order.size(); ++l)
       for (std::size_t j = 0; j + 1 < d; ++j) limited.push_back(std::max(points[order[l]][j], p[j]));
     const Points all{limited, d - 1};
@@ -93,10 +94,14 @@ double wfg(const Points& points, std::span<const double> reference) {
 
 double exact(const Points& points, std::span<const double> reference) {
   switch (points.dimension) {
-    case 1: return reference[0] - std::ranges::min(points.data);
-    case 2: return area(points, reference);
-    case 3: return volume(points, reference);
-    default: return wfg(points, reference);
+    case 1:
+      return reference[0] - std::ranges::min(points.data);
+    case 2:
+      return area(points, reference);
+    case 3:
+      return volume(points, reference);
+    default:
+      return wfg(points, reference);
   }
 }
 
@@ -115,7 +120,8 @@ double without(const Points& points, std::span<const double> reference, std::siz
   const std::vector<double> kept = inside(points, reference, skip);
   const Points below{kept, points.dimension};
   std::vector<double> front;
-  for (const std::size_t i : non_dominated(below)) front.insert(front.end(), below[i].begin(), below[i].end());
+  for (const std::size_t i : non_dominated(below))
+    front.insert(front.end(), below[i].begin(), below[i].end());
   return front.empty() ? 0 : exact({front, points.dimension}, reference);
 }
 

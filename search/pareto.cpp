@@ -27,8 +27,10 @@ std::vector<std::vector<std::size_t>> sort_fronts(
   std::vector<std::size_t> beaten_by(n, 0);
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t j = i + 1; j < n; ++j) {
-      if (dominates(i, j)) beats[i].push_back(j), ++beaten_by[j];
-      else if (dominates(j, i)) beats[j].push_back(i), ++beaten_by[i];
+      if (dominates(i, j))
+        beats[i].push_back(j), ++beaten_by[j];
+      else if (dominates(j, i))
+        beats[j].push_back(i), ++beaten_by[i];
     }
   std::vector<std::vector<std::size_t>> fronts;
   std::vector<std::size_t> current;
@@ -72,8 +74,8 @@ std::vector<std::size_t> non_dominated(const Points& points) {
   for (const std::size_t i : order) {
     const auto covers = [&](std::size_t f) { return weakly_dominates(points[f], points[i]); };
     // In two dimensions the last of the front has the smallest second number: it alone needs a look.
-    const bool covered = points.dimension <= 2 ? !front.empty() && covers(front.back())
-                                               : std::ranges::any_of(front, covers);
+    const bool covered =
+        points.dimension <= 2 ? !front.empty() && covers(front.back()) : std::ranges::any_of(front, covers);
     if (!covered) front.push_back(i);
   }
   std::ranges::sort(front);
@@ -93,7 +95,8 @@ std::size_t knee_point(const Points& points) {
   double best_sum = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < points.size(); ++i) {
     double sum = 0;
-    for (std::size_t k = 0; k < d; ++k) sum += high[k] > low[k] ? (points[i][k] - low[k]) / (high[k] - low[k]) : 0;
+    for (std::size_t k = 0; k < d; ++k)
+      sum += high[k] > low[k] ? (points[i][k] - low[k]) / (high[k] - low[k]) : 0;
     if (sum < best_sum) best = i, best_sum = sum;
   }
   return best;

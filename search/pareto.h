@@ -21,8 +21,8 @@ bool weakly_dominates(std::span<const double> a, std::span<const double> b);
 
 // Non-dominated sorting (Deb et al. 2002): the indices 0…n-1 in fronts, best first, ascending inside each.
 // `dominates` is a strict partial order. O(n^2) comparisons.
-std::vector<std::vector<std::size_t>> sort_fronts(std::size_t n,
-                                                  const std::function<bool(std::size_t, std::size_t)>& dominates);
+std::vector<std::vector<std::size_t>> sort_fronts(
+    std::size_t n, const std::function<bool(std::size_t, std::size_t)>& dominates);
 
 // Crowding distance (Deb et al. 2002) of every point of one front; infinite at the ends of each dimension.
 std::vector<double> crowding_distance(const Points& points);

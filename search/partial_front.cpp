@@ -47,8 +47,10 @@ void add_planar(const PartialFront& a, const PartialFront& b, std::span<const do
     std::uint32_t low = top.j + 1, high = static_cast<std::uint32_t>(b.size());
     while (low < high) {
       const std::uint32_t middle = (low + high) / 2;
-      if (ya + b.values[2 * middle + 1] < best) high = middle;
-      else low = middle + 1;
+      if (ya + b.values[2 * middle + 1] < best)
+        high = middle;
+      else
+        low = middle + 1;
     }
     if (low == b.size()) continue;
     heap.push_back(head(top.i, low));
@@ -98,8 +100,10 @@ void add_fronts(const PartialFront& a, const PartialFront& b, std::span<const do
   if (a.size() == 0 || b.size() == 0) return;
   if (a.dimension != 2) return add_all(a, b, bound, values, pairs);
   // The smaller front makes the heap.
-  if (a.size() <= b.size()) add_planar(a, b, bound, false, values, pairs);
-  else add_planar(b, a, bound, true, values, pairs);
+  if (a.size() <= b.size())
+    add_planar(a, b, bound, false, values, pairs);
+  else
+    add_planar(b, a, bound, true, values, pairs);
 }
 
 void prune(PartialFront& front) {

@@ -26,8 +26,8 @@ struct Pair {
   std::uint32_t a, b;
 };
 
-// The non-dominated sums a_i + b_j that stay within `bound` (one per dimension), ascending by the first number.
-// Two dimensions: a merge that jumps over dominated sums; more: all sums, sorted and pruned.
+// The non-dominated sums a_i + b_j that stay within `bound` (one per dimension), ascending by the first
+// number. Two dimensions: a merge that jumps over dominated sums; more: all sums, sorted and pruned.
 void add_fronts(const PartialFront& a, const PartialFront& b, std::span<const double> bound,
                 std::vector<double>& values, std::vector<Pair>& pairs);
 

@@ -55,7 +55,6 @@ double ExhaustiveSearch::count() const {
   return total;
 }
 
-
 bool ExhaustiveSearch::advance(Genotype& g) const {
   const GeneForest& forest = *setting_.forest;
   std::vector<std::uint8_t> active(forest.size());
@@ -87,8 +86,10 @@ void ExhaustiveSearch::ask(const History&, Ask& ask) {
 }
 
 void ExhaustiveSearch::tell(const History&, std::span<const Row> rows) {
-  if (rows.empty()) done_ = true;
-  else cursor_ = asked_;
+  if (rows.empty())
+    done_ = true;
+  else
+    cursor_ = asked_;
 }
 
 void ExhaustiveSearch::save(nlohmann::json& out) const { out = {{"cursor", cursor_}, {"done", done_}}; }
@@ -97,8 +98,8 @@ Result<void> ExhaustiveSearch::load(const nlohmann::json& state) {
   NAS_CHECK(read_state(state, "done", done_));
   NAS_CHECK(read_state(state, "cursor", cursor_));
   if (!cursor_.empty() && cursor_.size() != setting_.forest->size())
-    return Error{"saved search state: the cursor has " + std::to_string(cursor_.size()) + " genes, the space " +
-                 std::to_string(setting_.forest->size())};
+    return Error{"saved search state: the cursor has " + std::to_string(cursor_.size()) +
+                 " genes, the space " + std::to_string(setting_.forest->size())};
   return {};
 }
 

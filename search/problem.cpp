@@ -43,7 +43,8 @@ Result<Judge> Judge::make(Problem problem, std::vector<Metric> metrics) {
 }
 
 Result<void> Judge::bind() {
-  if (problem_.objectives.empty()) return usage_error("the problem has no objective; name at least one metric");
+  if (problem_.objectives.empty())
+    return usage_error("the problem has no objective; name at least one metric");
   for (const Objective& objective : problem_.objectives) {
     NAS_TRY(place_of, place(objective.metric, "objective"));
     if (std::ranges::find(objective_, place_of) != objective_.end())

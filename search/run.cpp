@@ -111,8 +111,10 @@ class Runner {
       return Error{"resume: the checkpoint counts " + std::to_string(from.rows) + " candidates, found " +
                    std::to_string(resume.genotypes.size())};
     for (std::size_t i = 0; i < resume.genotypes.size(); ++i) {
-      if (i < from.rows) restore_row(resume, i);
-      else known_.emplace(key(resume.genotypes[i], resume.info[i].fidelity), i);
+      if (i < from.rows)
+        restore_row(resume, i);
+      else
+        known_.emplace(key(resume.genotypes[i], resume.info[i].fidelity), i);
     }
     resume_ = &resume;
     const auto state = nlohmann::json::parse(from.state, nullptr, false);
@@ -159,7 +161,8 @@ class Runner {
   }
 
   void restore_row(const Resume& resume, std::size_t i) {
-    const Row row = history_.open({resume.genotypes[i].data(), resume.genotypes[i].size()}, fresh_info(resume.info[i]));
+    const Row row =
+        history_.open({resume.genotypes[i].data(), resume.genotypes[i].size()}, fresh_info(resume.info[i]));
     settle(resume, i, row);
   }
 
@@ -172,8 +175,10 @@ class Runner {
   void settle(const Resume& resume, std::size_t i, Row row) {
     const std::size_t metrics = evaluator_.metrics.size();
     failed_ += resume.reasons[i].empty() ? 0 : 1;
-    if (!resume.reasons[i].empty()) history_.settle_failed(row, resume.reasons[i]);
-    else history_.settle(row, std::span(resume.values).subspan(i * metrics, metrics));
+    if (!resume.reasons[i].empty())
+      history_.settle_failed(row, resume.reasons[i]);
+    else
+      history_.settle(row, std::span(resume.values).subspan(i * metrics, metrics));
   }
 
   std::optional<Ending> over() const {
@@ -181,7 +186,8 @@ class Runner {
     if (options_.clock() - started_ >= options_.budget.seconds) return Ending::time;
     if (barren_ >= kBarrenAsks) return Ending::exhausted;
     if (options_.stop && options_.stop()) return Ending::stopped;
-    if (options_.track_hypervolume && volume_.stalled(options_.stall, history_.size())) return Ending::stalled;
+    if (options_.track_hypervolume && volume_.stalled(options_.stall, history_.size()))
+      return Ending::stalled;
     return std::nullopt;
   }
 
@@ -263,12 +269,14 @@ class Runner {
   }
 
   Result<void> write_checkpoint(double pause) {
-    if (!options_.journal.checkpoint || (checkpoint_at_ && options_.clock() - *checkpoint_at_ < pause)) return {};
+    if (!options_.journal.checkpoint || (checkpoint_at_ && options_.clock() - *checkpoint_at_ < pause))
+      return {};
     checkpoint_at_ = options_.clock();
     nlohmann::json state;
     strategy_.save(state);
-    return options_.journal.checkpoint({history_.size(), proposals_, barren_, generation_, volume_.reference(),
-                                        volume_.curve(), strategy_.name(), state.dump()});
+    return options_.journal.checkpoint({history_.size(), proposals_, barren_, generation_,
+                                        volume_.reference(), volume_.curve(), strategy_.name(),
+                                        state.dump()});
   }
 
   Progress progress() const {
@@ -327,8 +335,10 @@ Result<void> read_part(std::string_view part, const std::string& whole, Budget& 
   if (!is_number || (!count && !seconds) || (count && amount != std::floor(amount)))
     return usage_error("budget \"" + whole + "\": required like 500evals, 90s, 10min, 2h or 2h|500evals");
   if (amount <= 0) return usage_error("budget \"" + whole + "\" is 0: nothing would be evaluated");
-  if (count) budget.evaluations = static_cast<std::size_t>(std::min(amount, 1e15));
-  else budget.seconds = *seconds;
+  if (count)
+    budget.evaluations = static_cast<std::size_t>(std::min(amount, 1e15));
+  else
+    budget.seconds = *seconds;
   return {};
 }
 
@@ -353,12 +363,13 @@ Result<Budget> parse_budget(std::string_view text) {
 std::string to_string(const Budget& budget) {
   std::string text;
   if (std::isfinite(budget.seconds)) text = number(budget.seconds) + "s";
-  if (budget.evaluations < SIZE_MAX) text += (text.empty() ? "" : "|") + std::to_string(budget.evaluations) + "evals";
+  if (budget.evaluations < SIZE_MAX)
+    text += (text.empty() ? "" : "|") + std::to_string(budget.evaluations) + "evals";
   return text.empty() ? "unlimited" : text;
 }
 
-Result<Run> run_search(const SearchSpace& space, const Judge& judge, const Evaluator& evaluator, Strategy& strategy,
-                       const RunOptions& options, const Resume* resume) {
+Result<Run> run_search(const SearchSpace& space, const Judge& judge, const Evaluator& evaluator,
+                       Strategy& strategy, const RunOptions& options, const Resume* resume) {
   if (!evaluator.score || evaluator.metrics.size() != judge.metrics().size())
     return usage_error("the evaluator gives " + std::to_string(evaluator.metrics.size()) +
                        " metrics, the problem was bound to " + std::to_string(judge.metrics().size()));

@@ -40,9 +40,9 @@ struct Progress {
   std::size_t proposals = 0;  // asked, known ones included
   std::size_t failed = 0;
   double seconds = 0;
-  double hypervolume = 0;              // against the run's reference
+  double hypervolume = 0;                   // against the run's reference
   std::optional<double> remaining_seconds;  // to the end of the budget, where it can be told
-  std::optional<Row> best;             // best so far by the first objective
+  std::optional<Row> best;                  // best so far by the first objective
 };
 
 // The hypervolume after so many evaluations.
@@ -75,7 +75,7 @@ struct Resume {
   Checkpoint checkpoint;
   std::vector<Genotype> genotypes;
   std::vector<RowInfo> info;
-  std::vector<double> values;  // of all rows, flat
+  std::vector<double> values;        // of all rows, flat
   std::vector<std::string> reasons;  // by row; empty where scored
 };
 
@@ -102,10 +102,10 @@ struct Run {
   std::vector<CurvePoint> curve;
 };
 
-// Asks the strategy, scores what is new (each different genotype once), tells it, until the budget, the clock,
-// the stall rule, the stop callback or the strategy ends it. The same for any number of threads.
-// Fails on a budget of 0, an evaluator without metrics or callable, a journal that cannot write.
-Result<Run> run_search(const SearchSpace& space, const Judge& judge, const Evaluator& evaluator, Strategy& strategy,
-                       const RunOptions& options, const Resume* resume = nullptr);
+// Asks the strategy, scores what is new (each different genotype once), tells it, until the budget, the
+// clock, the stall rule, the stop callback or the strategy ends it. The same for any number of threads. Fails
+// on a budget of 0, an evaluator without metrics or callable, a journal that cannot write.
+Result<Run> run_search(const SearchSpace& space, const Judge& judge, const Evaluator& evaluator,
+                       Strategy& strategy, const RunOptions& options, const Resume* resume = nullptr);
 
 }  // namespace nas::search

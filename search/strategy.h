@@ -16,15 +16,16 @@
 
 namespace nas::search {
 
-// Limits on costs that need no evaluator: strategies drop proposals that break them. `tightest` keeps them all,
-// so that a repair always ends.
+// Limits on costs that need no evaluator: strategies drop proposals that break them. `tightest` keeps them
+// all, so that a repair always ends.
 class Screen {
  public:
   struct Limit {
     Additive cost;
     double min, max;
   };
-  Screen(std::vector<Limit> limits, Genotype tightest) : limits_(std::move(limits)), tightest_(std::move(tightest)) {}
+  Screen(std::vector<Limit> limits, Genotype tightest)
+      : limits_(std::move(limits)), tightest_(std::move(tightest)) {}
   // As Judge::violation, over the screened costs.
   double violation(std::span<const std::uint8_t> genes) const {
     double sum = 0;
@@ -71,17 +72,17 @@ struct Ask {
 
 // What a strategy must offer. ask() fills canonical genotypes (none: it has nothing left to ask); tell() gets
 // the row of every proposal in order: an old row where the proposal was known already. All of a strategy's
-// randomness comes from (seed, its own step number), all its memory of candidates is row numbers, and save() /
-// load() carry the rest, so that a run continues from a snapshot as if nothing had happened.
+// randomness comes from (seed, its own step number), all its memory of candidates is row numbers, and save()
+// / load() carry the rest, so that a run continues from a snapshot as if nothing had happened.
 template <class S>
 concept StrategyLike = std::copyable<S> &&
     requires(S s, const S& c, const History& history, Ask& ask, std::span<const Row> rows,
              nlohmann::json& out, const nlohmann::json& state) {
-      { s.ask(history, ask) };
-      { s.tell(history, rows) };
-      { c.save(out) };
-      { s.load(state) } -> std::same_as<Result<void>>;
-    };
+  {s.ask(history, ask)};
+  {s.tell(history, rows)};
+  {c.save(out)};
+  { s.load(state) } -> std::same_as<Result<void>>;
+};
 
 // Any strategy, as a value.
 class Strategy {

@@ -16,8 +16,8 @@ class Variation {
   const Setting& setting() const { return setting_; }
   // Uniform per gene, redrawn until it passes the screen; after `kTries` misses the last one is repaired.
   void sample(Genotype& out, Rng& rng) const;
-  // Each block of genes is redrawn with `probability`, the input resolution (where there is one) with its own;
-  // a gene's new value may equal the old one, as in the once-for-all evolution.
+  // Each block of genes is redrawn with `probability`, the input resolution (where there is one) with its
+  // own; a gene's new value may equal the old one, as in the once-for-all evolution.
   void mutate(const Genotype& parent, Genotype& out, Rng& rng, double probability,
               double resolution_probability) const;
   // Each gene with `probability` to a different value; at least one active gene changes.

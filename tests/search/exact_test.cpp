@@ -114,7 +114,8 @@ TEST(CompileAdditive, RecoversASumOfTermsExactly) {
   const std::vector<Additive> truth{block_cost(space, 8, 1), block_cost(space, 9, -1)};
   const std::vector<std::string> names{"a", "b"};
   const auto found = compile_additive(
-      space, [&](const Genotype& g, std::span<double> out) { out[0] = truth[0](g), out[1] = truth[1](g); }, names);
+      space, [&](const Genotype& g, std::span<double> out) { out[0] = truth[0](g), out[1] = truth[1](g); },
+      names);
   ASSERT_TRUE(found[0]) << found[0].error().message;
   ASSERT_TRUE(found[1]) << found[1].error().message;
   for (std::uint64_t i = 0; i < 500; ++i) {
@@ -131,8 +132,8 @@ TEST(CompileAdditive, SaysSoWhenACostIsNoSum) {
   const std::vector<std::string> names{"square"};
   CompileOptions options;
   options.max_table = 10000;
-  const auto found =
-      compile_additive(space, [&](const Genotype& g, std::span<double> out) { out[0] = sum(g) * sum(g); }, names, options);
+  const auto found = compile_additive(
+      space, [&](const Genotype& g, std::span<double> out) { out[0] = sum(g) * sum(g); }, names, options);
   ASSERT_FALSE(found[0]);
   EXPECT_THAT(found[0].error().message, testing::HasSubstr("square is no sum"));
 }
@@ -171,7 +172,8 @@ TEST(Feasibility, ImpossibleLimitEndsWithTheTightestReachableValue) {
       space,
       [&](const Genotype& g, std::span<double> out) {
         out[0] = 0;
-        for (const Layer& layer : space.lower(g).layers) out[0] += 1e-6 * static_cast<double>(layer.out.elements());
+        for (const Layer& layer : space.lower(g).layers)
+          out[0] += 1e-6 * static_cast<double>(layer.out.elements());
       },
       names);
   ASSERT_TRUE(compiled[0]);
@@ -184,38 +186,44 @@ TEST(Feasibility, ImpossibleLimitEndsWithTheTightestReachableValue) {
   const double least = (*compiled[0])(space.smallest());
   char expected[200];
   std::snprintf(expected, sizeof expected,
-                "latency_ms: the tightest reachable is %.6g; the limit asks 1; violated by %.6g", least, least - 1);
+                "latency_ms: the tightest reachable is %.6g; the limit asks 1; violated by %.6g", least,
+                least - 1);
   EXPECT_EQ(result.error().message, expected);
   EXPECT_LT(took.count(), 1.0);
 }
 
 TEST(Feasibility, LimitsThatOnlyFailTogetherAreNamed) {
   const SearchSpace space = block_space(2, 2, 3, 3);
-  const std::vector<KnownCost> known{{"latency_ms", block_cost(space, 1, 1)}, {"flash_kb", block_cost(space, 2, -1)}};
+  const std::vector<KnownCost> known{{"latency_ms", block_cost(space, 1, 1)},
+                                     {"flash_kb", block_cost(space, 2, -1)}};
   const auto latency = *range(space, known[0].cost), flash = *range(space, known[1].cost);
   const double low_latency = latency.min + 0.02 * (latency.max - latency.min);
   const double low_flash = flash.min + 0.02 * (flash.max - flash.min);
   EXPECT_TRUE(check_feasible(space, judge_with({{"latency_ms", {}, low_latency}}), known));
   EXPECT_TRUE(check_feasible(space, judge_with({{"flash_kb", {}, low_flash}}), known));
-  const auto both = check_feasible(space, judge_with({{"latency_ms", {}, low_latency}, {"flash_kb", {}, low_flash}}), known);
+  const auto both = check_feasible(
+      space, judge_with({{"latency_ms", {}, low_latency}, {"flash_kb", {}, low_flash}}), known);
   ASSERT_FALSE(both);
   double tightest = 1e300;
   for (const Genotype& g : test::all_of(space))
     if (known[0].cost(g) <= low_latency) tightest = std::min(tightest, known[1].cost(g));
   char expected[100];
   std::snprintf(expected, sizeof expected, "is %.6g; the limit asks %.6g", tightest, low_flash);
-  EXPECT_THAT(both.error().message, testing::HasSubstr("flash_kb: the tightest reachable with latency_ms <="));
+  EXPECT_THAT(both.error().message,
+              testing::HasSubstr("flash_kb: the tightest reachable with latency_ms <="));
   EXPECT_THAT(both.error().message, testing::HasSubstr(expected));
 }
 
 TEST(Feasibility, TheScreensTightestNetworkKeepsAllLimits) {
   const SearchSpace space = block_space(2, 2, 3, 3);
-  const std::vector<KnownCost> known{{"latency_ms", block_cost(space, 1, 1)}, {"flash_kb", block_cost(space, 2, -1)}};
+  const std::vector<KnownCost> known{{"latency_ms", block_cost(space, 1, 1)},
+                                     {"flash_kb", block_cost(space, 2, -1)}};
   const auto latency = *range(space, known[0].cost), flash = *range(space, known[1].cost);
   const auto middle = [](const Range& r) { return 0.5 * (r.min + r.max); };
   const auto result = check_feasible(
-      space, judge_with({{"latency_ms", {}, middle(latency)}, {"flash_kb", latency.min, middle(flash)}}), known);
-  if (!result) GTEST_FAIL() << result.error().message;
+      space, judge_with({{"latency_ms", {}, middle(latency)}, {"flash_kb", flash.min, middle(flash)}}),
+      known);
+  ASSERT_TRUE(result) << result.error().message;
   EXPECT_TRUE(result->screen->passes(result->screen->tightest()));
 }
 

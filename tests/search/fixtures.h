@@ -12,12 +12,14 @@ namespace nas::search::test {
 
 inline std::vector<Choice> numbers(int from, int count) {
   std::vector<Choice> choices;
-  for (int i = 0; i < count; ++i) choices.push_back({std::to_string(from + i), static_cast<double>(from + i)});
+  for (int i = 0; i < count; ++i)
+    choices.push_back({std::to_string(from + i), static_cast<double>(from + i)});
   return choices;
 }
 
 // A forest like the once-for-all spaces: a resolution, and stages of one to three blocks with a kernel and an
-// expansion each. stages = 2, three choices per gene: 3 * (9 + 81 + 729)^2 = 2,012,283 networks; see sizes below.
+// expansion each. stages = 2, three choices per gene: 3 * (9 + 81 + 729)^2 = 2,012,283 networks; see sizes
+// below.
 inline SearchSpace block_space(int stages, int depth, int choices, int resolutions) {
   std::vector<Gene> genes{{"resolution", "r", numbers(1, resolutions), -1, 0, 255}};
   for (int s = 1; s <= stages; ++s) {
@@ -31,12 +33,13 @@ inline SearchSpace block_space(int stages, int depth, int choices, int resolutio
       genes.push_back({block + ".expand", "e", numbers(1, choices), parent, low, 255});
     }
   }
-  auto space = SearchSpace::make("blocks", "{}", genes, [](const Genotype&, Network& n) { n.layers.clear(); });
+  auto space =
+      SearchSpace::make("blocks", "{}", genes, [](const Genotype&, Network& n) { n.layers.clear(); });
   return *std::move(space);
 }
 
-// Random separable numbers on a block space: a term per block over (resolution, depth, kernel, expand), larger
-// choices cost more. `rise` < 0 makes a loss that falls with size (an error rate).
+// Random separable numbers on a block space: a term per block over (resolution, depth, kernel, expand),
+// larger choices cost more. `rise` < 0 makes a loss that falls with size (an error rate).
 inline Additive block_cost(const SearchSpace& space, std::uint64_t seed, double rise) {
   std::vector<Term> terms;
   const auto genes = space.genes();
@@ -79,9 +82,7 @@ inline Evaluator additive_evaluator(std::vector<std::string> names, std::vector<
   return evaluator;
 }
 
-inline Problem two_objectives() {
-  return {{{"error", Goal::minimise}, {"latency_ms", Goal::minimise}}, {}};
-}
+inline Problem two_objectives() { return {{{"error", Goal::minimise}, {"latency_ms", Goal::minimise}}, {}}; }
 
 inline RunOptions evaluations(std::size_t n) {
   RunOptions options;

@@ -19,7 +19,8 @@ namespace {
 std::vector<double> cloud(std::uint64_t seed, std::size_t n, std::size_t d, int grid = 0) {
   Rng rng(seed, "cloud");
   std::vector<double> flat(n * d);
-  for (double& x : flat) x = grid > 0 ? static_cast<double>(rng.below(static_cast<std::uint64_t>(grid))) : rng.uniform();
+  for (double& x : flat)
+    x = grid > 0 ? static_cast<double>(rng.below(static_cast<std::uint64_t>(grid))) : rng.uniform();
   return flat;
 }
 
@@ -56,7 +57,8 @@ TEST(Hypervolume, IgnoresPointsBeyondTheReference) {
 
 TEST(Hypervolume, ContributionIsWhatIsLostWithoutThePoint) {
   const std::vector<double> flat{0, 2, 1, 1, 2, 0, 2, 2};
-  EXPECT_THAT(hypervolume_contributions({flat, 2}, std::vector<double>{3, 3}), testing::ElementsAre(1, 1, 1, 0));
+  EXPECT_THAT(hypervolume_contributions({flat, 2}, std::vector<double>{3, 3}),
+              testing::ElementsAre(1, 1, 1, 0));
 }
 
 TEST(Knee, IsThePointFarthestBelowTheLineOfTheExtremes) {
@@ -80,7 +82,9 @@ TEST(NonDominated, KeepsTheFirstOfEqualPoints) {
 #ifdef HWNAS_HAS_PAGMO
 std::vector<std::vector<double>> rows(const std::vector<double>& flat, std::size_t d) {
   std::vector<std::vector<double>> out;
-  for (std::size_t i = 0; i < flat.size(); i += d) out.emplace_back(flat.begin() + static_cast<std::ptrdiff_t>(i), flat.begin() + static_cast<std::ptrdiff_t>(i + d));
+  for (std::size_t i = 0; i < flat.size(); i += d)
+    out.emplace_back(flat.begin() + static_cast<std::ptrdiff_t>(i),
+                     flat.begin() + static_cast<std::ptrdiff_t>(i + d));
   return out;
 }
 
@@ -91,9 +95,11 @@ TEST(Pagmo, SortsTheSameFronts) {
       const Points points{flat, d};
       auto theirs = std::get<0>(pagmo::fast_non_dominated_sorting(rows(flat, d)));
       for (auto& front : theirs) std::ranges::sort(front);
-      const auto ours = sort_fronts(
-          points.size(), [&](std::size_t a, std::size_t b) { return pareto_dominates(points[a], points[b]); });
-      EXPECT_TRUE(std::ranges::equal(ours, theirs, [](const auto& a, const auto& b) { return std::ranges::equal(a, b); }));
+      const auto ours = sort_fronts(points.size(), [&](std::size_t a, std::size_t b) {
+        return pareto_dominates(points[a], points[b]);
+      });
+      EXPECT_TRUE(std::ranges::equal(ours, theirs,
+                                     [](const auto& a, const auto& b) { return std::ranges::equal(a, b); }));
     }
 }
 
@@ -113,15 +119,19 @@ TEST(Pagmo, GivesTheSameCrowdingDistances) {
     const auto flat = cloud(seed, 60, 3);
     const Points points{flat, 3};
     std::vector<double> front;
-    for (const std::size_t i : non_dominated(points)) front.insert(front.end(), points[i].begin(), points[i].end());
+    for (const std::size_t i : non_dominated(points))
+      front.insert(front.end(), points[i].begin(), points[i].end());
     const auto ours = crowding_distance({front, 3});
     const auto theirs = pagmo::crowding_distance(rows(front, 3));
     for (std::size_t i = 0; i < ours.size(); ++i)
-      EXPECT_TRUE(ours[i] == theirs[i] || std::abs(ours[i] - theirs[i]) < 1e-12) << ours[i] << " " << theirs[i];
+      EXPECT_TRUE(ours[i] == theirs[i] || std::abs(ours[i] - theirs[i]) < 1e-12)
+          << ours[i] << " " << theirs[i];
   }
 }
 #else
-TEST(Pagmo, AgreesOnSortingAndHypervolume) { GTEST_SKIP() << "built without pagmo (libpagmo-dev was not found)"; }
+TEST(Pagmo, AgreesOnSortingAndHypervolume) {
+  GTEST_SKIP() << "built without pagmo (libpagmo-dev was not found)";
+}
 #endif
 
 }  // namespace

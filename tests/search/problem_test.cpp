@@ -20,7 +20,8 @@ TEST(Judge, RefusesAnUnknownObjectiveAndSuggestsTheNearest) {
   const auto judge = Judge::make({{{"latency_m", Goal::minimise}}, {}}, kMetrics);
   ASSERT_FALSE(judge);
   EXPECT_EQ(judge.error().kind, ErrorKind::usage);
-  EXPECT_THAT(judge.error().message, HasSubstr("unknown objective \"latency_m\"; did you mean \"latency_ms\"?"));
+  EXPECT_THAT(judge.error().message,
+              HasSubstr("unknown objective \"latency_m\"; did you mean \"latency_ms\"?"));
 }
 
 TEST(Judge, RefusesNoObjectiveAndRepeatedObjectives) {
@@ -97,9 +98,11 @@ TEST(Run, InfeasibleCandidatesAreKeptAndNeverOnTheFront) {
   problem.constraints = {{"latency_ms", {}, 16.0}};
   const auto judge = *Judge::make(problem, kMetrics);
   Strategy strategy("random", RandomSearch(make_setting(space, judge, 1), 16));
-  const auto run = run_search(space, judge,
-                              test::additive_evaluator({"error", "latency_ms"}, {test::block_cost(space, 1, -1), test::block_cost(space, 2, 1)}),
-                              strategy, test::evaluations(200));
+  const auto run =
+      run_search(space, judge,
+                 test::additive_evaluator({"error", "latency_ms"},
+                                          {test::block_cost(space, 1, -1), test::block_cost(space, 2, 1)}),
+                 strategy, test::evaluations(200));
   ASSERT_TRUE(run);
   std::size_t infeasible = 0;
   for (Row row = 0; row < run->history.size(); ++row) infeasible += run->history.info(row).violation > 0;
@@ -110,8 +113,9 @@ TEST(Run, InfeasibleCandidatesAreKeptAndNeverOnTheFront) {
 
 TEST(Run, EndsWhenNothingNewIsLeft) {
   Tiny t;
-  const auto run = run_search(t.space, t.judge, from([](const Genotype& g, std::span<double> out) { out[0] = g[0], out[1] = g[1]; }),
-                              t.random, test::evaluations(100000));
+  const auto run = run_search(
+      t.space, t.judge, from([](const Genotype& g, std::span<double> out) { out[0] = g[0], out[1] = g[1]; }),
+      t.random, test::evaluations(100000));
   ASSERT_TRUE(run);
   EXPECT_EQ(run->ending, Ending::exhausted);
   EXPECT_EQ(std::to_string(run->history.size()), t.space.count());
@@ -123,8 +127,10 @@ TEST(Run, StopsWhenTheHypervolumeStalls) {
   options.stall.evaluations = 16;
   const SearchSpace space = test::block_space(3, 3, 3, 3);
   Strategy random("random", RandomSearch(make_setting(space, t.judge, 1), 8));
-  const auto run = run_search(space, t.judge, from([](const Genotype& g, std::span<double> out) { out[0] = g[0], out[1] = 2 - g[0]; }),
-                              random, options);
+  const auto run =
+      run_search(space, t.judge,
+                 from([](const Genotype& g, std::span<double> out) { out[0] = g[0], out[1] = 2 - g[0]; }),
+                 random, options);
   ASSERT_TRUE(run);
   EXPECT_EQ(run->ending, Ending::stalled);
   EXPECT_LE(run->history.size(), 48u);
@@ -138,14 +144,17 @@ TEST(Run, StopsAtTheInjectedClock) {
   options.budget.seconds = 20;
   const SearchSpace space = test::block_space(3, 3, 3, 3);
   Strategy random("random", RandomSearch(make_setting(space, t.judge, 1), 8));
-  const auto run = run_search(space, t.judge, from([](const Genotype& g, std::span<double> out) { out[0] = g[0], out[1] = g[1]; }), random, options);
+  const auto run = run_search(
+      space, t.judge, from([](const Genotype& g, std::span<double> out) { out[0] = g[0], out[1] = g[1]; }),
+      random, options);
   ASSERT_TRUE(run);
   EXPECT_EQ(run->ending, Ending::time);
 }
 
 TEST(Run, RefusesABudgetOfZero) {
   Tiny t;
-  const auto run = run_search(t.space, t.judge, from([](const Genotype&, std::span<double>) {}), t.random, test::evaluations(0));
+  const auto run = run_search(t.space, t.judge, from([](const Genotype&, std::span<double>) {}), t.random,
+                              test::evaluations(0));
   ASSERT_FALSE(run);
   EXPECT_EQ(run.error().kind, ErrorKind::usage);
   EXPECT_THAT(run.error().message, HasSubstr("budget is 0"));
@@ -156,14 +165,16 @@ TEST(Run, ResultIsTheSameForAnyBatchSizeAndEvaluatorThreading) {
   const auto judge = *Judge::make(test::two_objectives(), kMetrics);
   std::vector<std::vector<std::uint8_t>> seen;
   for (const std::size_t batch : {1, 7, 1000}) {
-    Evaluator evaluator = test::additive_evaluator({"error", "latency_ms"}, {test::block_cost(space, 1, -1), test::block_cost(space, 2, 1)});
+    Evaluator evaluator = test::additive_evaluator(
+        {"error", "latency_ms"}, {test::block_cost(space, 1, -1), test::block_cost(space, 2, 1)});
     evaluator.threads = batch == 7 ? ThreadSafety::one_at_a_time : ThreadSafety::concurrent;
     Strategy random("random", RandomSearch(make_setting(space, judge, 1), 33));
     RunOptions options = test::evaluations(300);
     options.batch = batch;
     const auto run = run_search(space, judge, evaluator, random, options);
     auto& genes = seen.emplace_back();
-    for (Row row = 0; row < run->history.size(); ++row) genes.insert(genes.end(), run->history.genes(row).begin(), run->history.genes(row).end());
+    for (Row row = 0; row < run->history.size(); ++row)
+      genes.insert(genes.end(), run->history.genes(row).begin(), run->history.genes(row).end());
   }
   EXPECT_EQ(seen[0], seen[1]);
   EXPECT_EQ(seen[0], seen[2]);
@@ -226,8 +237,9 @@ TEST(Decorators, RetryAsksAgainOnlyForWhatFailed) {
 }
 
 TEST(Decorators, CombinedPutsMetricsSideBySide) {
-  const Evaluator both = combined({from([](const Genotype& g, std::span<double> out) { out[0] = g[0], out[1] = 1; }),
-                                   from([](const Genotype& g, std::span<double> out) { out[0] = 2.0 * g[0], out[1] = 3; })});
+  const Evaluator both =
+      combined({from([](const Genotype& g, std::span<double> out) { out[0] = g[0], out[1] = 1; }),
+                from([](const Genotype& g, std::span<double> out) { out[0] = 2.0 * g[0], out[1] = 3; })});
   Scores scores;
   scores.reset(1, 4);
   both.score(std::vector<Genotype>{{5}}, 1, scores);
