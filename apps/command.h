@@ -53,5 +53,8 @@ bool has_torch();
 void add_data_commands(CLI::App& app, Context& context);
 void add_space_commands(CLI::App& app, Context& context);
 void add_train_commands(CLI::App& app, Context& context);  // in hwnas-torch only
+void add_job_commands(CLI::App& app, Context& context);    // submit, worker, cancel, pause, resume, …
+void add_watch_commands(CLI::App& app, Context& context);  // ls, status, logs
+void add_db_commands(CLI::App& app, Context& context);
 
 }  // namespace nas::apps

@@ -50,8 +50,9 @@ Result<int> check_store(const Context& context, const DbOptions& options) {
     if (!context.quiet) std::fprintf(stderr, "clean\n");
     return 0;
   }
-  return Error{std::to_string(problems.size()) + " problems found; keep the file, restore the newest backup, or save "
-                                                 "what is readable with `hwnas db dump`",
+  return Error{std::to_string(problems.size()) +
+                   " problems found; keep the file, restore the newest backup, or save "
+                   "what is readable with `hwnas db dump`",
                store.file().string(), ErrorKind::verification};
 }
 
@@ -64,9 +65,10 @@ Result<int> back_up(const Context& context, const DbOptions& options) {
 Result<int> migrate(const Context& context) {
   NAS_TRY(store, open_to_write(context));
   if (!context.quiet)
-    std::fprintf(stderr, "%s\n", store.backup().empty() ? "the store has the current format already"
-                                                        : ("migrated; the older store is kept as " +
-                                                           store.backup().string()).c_str());
+    std::fprintf(stderr, "%s\n",
+                 store.backup().empty()
+                     ? "the store has the current format already"
+                     : ("migrated; the older store is kept as " + store.backup().string()).c_str());
   return 0;
 }
 
@@ -141,7 +143,8 @@ Result<int> export_to(const Context& context, const DbOptions& options) {
       return {};
     });
   }
-  if (options.target.empty()) return usage_error("export to " + options.to + ": required -o PATH, found none");
+  if (options.target.empty())
+    return usage_error("export to " + options.to + ": required -o PATH, found none");
   NAS_TRY(n, options.to == "optuna" ? results::export_optuna(store, run, options.target)
                                     : results::export_tensorboard(store, run, options.target));
   if (!context.quiet)
@@ -154,8 +157,9 @@ Result<int> export_to(const Context& context, const DbOptions& options) {
 
 void add_db_commands(CLI::App& app, Context& context) {
   auto options = std::make_shared<DbOptions>();
-  CLI::App* group = add_command(app, "db", "Look after the project's store",
-                                {"hwnas db info", "hwnas db check", "hwnas db export --to optuna -o study.db"});
+  CLI::App* group =
+      add_command(app, "db", "Look after the project's store",
+                  {"hwnas db info", "hwnas db check", "hwnas db export --to optuna -o study.db"});
   group->require_subcommand(0, 1);
   const auto verb = [&](const char* name, const char* description, const std::vector<std::string>& examples,
                         Result<int> (*act)(const Context&, const DbOptions&)) {
@@ -176,14 +180,15 @@ void add_db_commands(CLI::App& app, Context& context) {
        [](const Context& c, const DbOptions&) { return migrate(c); });
   verb("vacuum", "Give unused space back and remove objects that nothing names", {"hwnas db vacuum"},
        [](const Context& c, const DbOptions&) { return vacuum(c); });
-  CLI::App* dump_command = verb("dump", "Every row as a JSON object a line", {"hwnas db dump -o all.jsonl"}, dump);
-  verb("merge", "Take over what other projects have and this one has not", {"hwnas db merge ../shard-1 ../shard-2"},
-       merge)
+  CLI::App* dump_command =
+      verb("dump", "Every row as a JSON object a line", {"hwnas db dump -o all.jsonl"}, dump);
+  verb("merge", "Take over what other projects have and this one has not",
+       {"hwnas db merge ../shard-1 ../shard-2"}, merge)
       ->add_option("projects", options->others, "The other project folders")
       ->required();
-  CLI::App* export_command = verb("export", "Results in the form of other tools",
-                                  {"hwnas db export --to csv -o all.csv", "hwnas db export --to tensorboard -o tb"},
-                                  export_to);
+  CLI::App* export_command =
+      verb("export", "Results in the form of other tools",
+           {"hwnas db export --to csv -o all.csv", "hwnas db export --to tensorboard -o tb"}, export_to);
   export_command->add_option("--to", options->to, "csv, jsonl, optuna, tensorboard")
       ->check(CLI::IsMember({"csv", "jsonl", "optuna", "tensorboard"}));
   export_command->add_option("--run", options->run, "Of this run only");

@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -42,7 +43,8 @@ Result<std::vector<Submission>> read_all(const JobOptions& options) {
     one.run.name = options.name;
     one.run.kind = "command";
     one.run.priority = options.priority;
-    one.tasks.push_back({.kind = "command", .payload = nlohmann::json{{"argv", {"sh", "-c", options.shell}}}.dump()});
+    one.tasks.push_back(
+        {.kind = "command", .payload = nlohmann::json{{"argv", {"sh", "-c", options.shell}}}.dump()});
     one.devices.emplace_back();
     all.push_back(std::move(one));
   }
@@ -67,7 +69,8 @@ Result<int> submit(const Context& context, const JobOptions& options) {
     records.push_back({{"id", id}, {"name", run.name}, {"tasks", tasks}, {"priority", run.priority}});
   }
   NAS_CHECK(transaction.commit());
-  print_records(context, {{"id", "run"}, {"name", "name"}, {"tasks", "tasks"}, {"priority", "priority"}}, records);
+  print_records(context, {{"id", "run"}, {"name", "name"}, {"tasks", "tasks"}, {"priority", "priority"}},
+                records);
   return 0;
 }
 
@@ -98,9 +101,11 @@ Result<int> work(const Context& context, JobOptions& options) {
   options.worker.lease_ms = static_cast<std::int64_t>(options.lease_s * 1000);
   if (!context.quiet)
     options.worker.say = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
-  NAS_TRY(report, results::run_worker(context.project, {{"command", results::run_command}, {"hwnas", run_hwnas}},
-                                      options.worker));
-  print_record(context, {{"done", "done"}, {"failed", "failed"}, {"other", "stopped or infeasible"}},
+  NAS_TRY(report,
+          results::run_worker(context.project, {{"command", results::run_command}, {"hwnas", run_hwnas}},
+                              options.worker));
+  print_record(context,
+               {{"done", "done"}, {"failed", "failed"}, {"other", "stopped, infeasible, to be retried"}},
                {{"done", report.done}, {"failed", report.failed}, {"other", report.other}});
   if (report.signal != 0) return report.signal == SIGUSR1 ? 75 : 128 + report.signal;
   return report.failed > 0 ? 6 : 0;
@@ -125,12 +130,13 @@ Result<int> order(const Context& context, const JobOptions& options, const Order
 Result<void> retry(results::Store& store, const results::Run& run, const JobOptions& options) {
   NAS_TRY(n, results::retry(store, run.id, !options.failed, chosen_task(options)));
   if (n > 0) return {};
-  return usage_error("nothing to retry: run " + run.name + " has no " + (options.failed ? "failed" : "unsuccessful") +
-                     " task");
+  return usage_error("nothing to retry: run " + run.name + " has no " +
+                     (options.failed ? "failed" : "unsuccessful") + " task");
 }
 
-CLI::App* add_order(CLI::App& app, Context& context, const std::shared_ptr<JobOptions>& options, const char* name,
-                    const char* description, const std::vector<std::string>& examples, Order act) {
+CLI::App* add_order(CLI::App& app, Context& context, const std::shared_ptr<JobOptions>& options,
+                    const char* name, const char* description, const std::vector<std::string>& examples,
+                    Order act) {
   CLI::App* command = add_command(app, name, description, examples);
   command->add_option("run", options->run, "Name or number of the run, or latest")->required();
   command->callback([&context, options, act = std::move(act)] {
@@ -151,24 +157,30 @@ void add_orders(CLI::App& app, Context& context, const std::shared_ptr<JobOption
             [](Store& store, const Run& run, const JobOptions&) { return results::pause(store, run.id); });
   add_order(app, context, options, "resume", "Let a paused run go on", {"hwnas resume mcu"},
             [](Store& store, const Run& run, const JobOptions&) { return results::resume(store, run.id); });
-  CLI::App* again = add_order(app, context, options, "retry", "Put failed, cancelled and infeasible tasks back",
-                              {"hwnas retry mcu --failed", "hwnas retry mcu --task 7"}, retry);
+  CLI::App* again =
+      add_order(app, context, options, "retry", "Put failed, cancelled and infeasible tasks back",
+                {"hwnas retry mcu --failed", "hwnas retry mcu --task 7"}, retry);
   again->add_flag("--failed", options->failed, "Only the failed ones");
   for (CLI::App* command : {cancel, again}) command->add_option("--task", options->task, "This task only");
   add_order(app, context, options, "bump", "Change a run's priority; lower numbers go first",
             {"hwnas bump mcu --priority 0"},
-            [](Store& store, const Run& run, const JobOptions& o) { return results::bump(store, run.id, o.priority); })
+            [](Store& store, const Run& run, const JobOptions& o) {
+              return results::bump(store, run.id, o.priority);
+            })
       ->add_option("--priority", options->priority, "The new priority")
       ->required();
-  CLI::App* extend = add_order(app, context, options, "extend", "Give a run more budget and let it go on",
-                               {"hwnas extend mcu --budget +200evals", "hwnas extend mcu --budget 2h --kind search"},
-                               [](Store& store, const Run& run, const JobOptions& o) {
-                                 return results::extend(store, run.id, o.budget, o.kind);
-                               });
-  extend->add_option("--budget", options->budget, "+ adds; evals, epochs, steps, s, min, h, d, Wh")->required();
+  CLI::App* extend =
+      add_order(app, context, options, "extend", "Give a run more budget and let it go on",
+                {"hwnas extend mcu --budget +200evals", "hwnas extend mcu --budget 2h --kind search"},
+                [](Store& store, const Run& run, const JobOptions& o) {
+                  return results::extend(store, run.id, o.budget, o.kind);
+                });
+  extend->add_option("--budget", options->budget, "+ adds; evals, epochs, steps, s, min, h, d, Wh")
+      ->required();
   extend->add_option("--kind", options->kind, "Kind of the tasks that go on, with all later stages");
-  add_order(app, context, options, "rm", "Remove a run and everything that only it has", {"hwnas rm mcu"},
-            [](Store& store, const Run& run, const JobOptions&) { return results::remove_run(store, run.id); });
+  add_order(
+      app, context, options, "rm", "Remove a run and everything that only it has", {"hwnas rm mcu"},
+      [](Store& store, const Run& run, const JobOptions&) { return results::remove_run(store, run.id); });
 }
 
 }  // namespace
@@ -182,9 +194,8 @@ void add_job_commands(CLI::App& app, Context& context) {
   submit_command->add_option("--shell", options->shell, "One job: this shell command");
   submit_command->add_option("--name", options->name, "Name of the run made by --shell");
   submit_command->add_option("--priority", options->priority, "Of the run made by --shell; lower goes first");
-  submit_command->callback([&context, options] {
-    context.action = [&context, options] { return submit(context, *options); };
-  });
+  submit_command->callback(
+      [&context, options] { context.action = [&context, options] { return submit(context, *options); }; });
   CLI::App* worker = add_command(app, "worker", "Run queued tasks, each in a process of its own",
                                  {"hwnas worker --jobs 4 --drain", "hwnas worker --tags usb,stm32f746"});
   worker->add_option("-j,--jobs", options->worker.jobs, "Tasks at once")->check(CLI::Range(1, 1024));
@@ -194,9 +205,8 @@ void add_job_commands(CLI::App& app, Context& context) {
   worker->add_option("--max-tasks", options->worker.max_tasks, "End after so many tasks");
   worker->add_option("--lease", options->lease_s, "Seconds after which a silent worker has lost its tasks")
       ->check(CLI::Range(1.0, 86400.0));
-  worker->callback([&context, options] {
-    context.action = [&context, options] { return work(context, *options); };
-  });
+  worker->callback(
+      [&context, options] { context.action = [&context, options] { return work(context, *options); }; });
   add_orders(app, context, options);
 }
 

@@ -109,6 +109,9 @@ int run(int argc, char** argv) {
 #if HWNAS_HAS_TORCH
   add_train_commands(app, context);
 #endif
+  add_job_commands(app, context);
+  add_watch_commands(app, context);
+  add_db_commands(app, context);
   if (!has_torch())
     for (const TorchCommand& torch : kTorchCommands) app.add_subcommand(torch.name, torch.description);
   try {

@@ -49,7 +49,8 @@ Record run_record(const Run& run, const results::Progress& progress) {
   record["over"] = progress.over();
   record["wait_s"] = static_cast<double>(progress.wait_ms) / 1000;
   record["run_s"] = static_cast<double>(progress.run_ms) / 1000;
-  for (const auto& [state, n] : progress.tasks) record["task_states"][std::string(results::to_word(state))] = n;
+  for (const auto& [state, n] : progress.tasks)
+    record["task_states"][std::string(results::to_word(state))] = n;
   record["created_text"] = time_text(run.created);
   return record;
 }
@@ -76,7 +77,8 @@ Result<int> list_runs(const Context& context, Store& store, std::int64_t limit) 
 }
 
 template <class Stored>
-int print_all(const Context& context, const std::vector<Stored>& rows, std::initializer_list<const char*> keys) {
+int print_all(const Context& context, const std::vector<Stored>& rows,
+              std::initializer_list<const char*> keys) {
   std::vector<Record> records;
   for (const Stored& row : rows) records.push_back(to_record(row));
   std::vector<Column> columns;
@@ -96,14 +98,16 @@ Result<int> list(const Context& context, const WatchOptions& options) {
   if (what == "runs") return list_runs(context, store, options.limit);
   if (what == "tasks") {
     NAS_TRY(rows, results::list_tasks(store, run, options.limit));
-    return print_all(context, rows, {"id", "run_id", "number", "stage", "kind", "state", "attempt", "failures",
-                                     "wait_ms", "run_ms", "error"});
+    return print_all(context, rows,
+                     {"id", "run_id", "number", "stage", "kind", "state", "attempt", "failures", "wait_ms",
+                      "run_ms", "error"});
   }
   if (what == "candidates") {
     if (!run) return usage_error("ls candidates: required --run RUN, found none");
     NAS_TRY(rows, results::best_candidates(store, *run, options.limit));
-    return print_all(context, rows, {"number", "arch_id", "accuracy", "latency_ms", "ram_bytes", "flash_bytes", "macs",
-                                     "source", "on_front"});
+    return print_all(context, rows,
+                     {"number", "arch_id", "accuracy", "latency_ms", "ram_bytes", "flash_bytes", "macs",
+                      "source", "on_front"});
   }
   if (what == "workers") {
     NAS_TRY(rows, results::list_workers(store));
@@ -118,7 +122,8 @@ Result<int> list(const Context& context, const WatchOptions& options) {
     return print_all(context, rows, {"id", "arch_id", "run_id", "path"});
   }
   NAS_TRY(rows, results::list_checkpoints(store));
-  return print_all(context, rows, {"id", "supernet_id", "stage", "step", "validation_accuracy", "bytes", "object"});
+  return print_all(context, rows,
+                   {"id", "supernet_id", "stage", "step", "validation_accuracy", "bytes", "object"});
 }
 
 // ---- status ----
@@ -127,7 +132,8 @@ Result<int> list(const Context& context, const WatchOptions& options) {
 std::optional<double> eta_s(const Run& run, const results::Progress& progress, results::Time now) {
   if (!run.started || run.ended || progress.over() == 0) return {};
   const double passed = static_cast<double>(now - *run.started) / 1000;
-  return passed / static_cast<double>(progress.over()) * static_cast<double>(progress.total() - progress.over());
+  return passed / static_cast<double>(progress.over()) *
+         static_cast<double>(progress.total() - progress.over());
 }
 
 Result<int> status(const Context& context, const WatchOptions& options) {
@@ -208,7 +214,8 @@ class LogPrinter {
       std::error_code failed;
       const auto size = std::filesystem::file_size(path, failed);
       if (failed || size <= ends_[name]) continue;
-      std::printf("==> task %lld, attempt %d: %s\n", static_cast<long long>(task.id), task.attempt, name.c_str());
+      std::printf("==> task %lld, attempt %d: %s\n", static_cast<long long>(task.id), task.attempt,
+                  name.c_str());
       ends_[name] = print_from(path, ends_[name]);
     }
     return {};
@@ -261,20 +268,23 @@ Result<Store> open_to_write(const Context& context) { return Store::open(context
 
 void add_watch_commands(CLI::App& app, Context& context) {
   auto options = std::make_shared<WatchOptions>();
-  CLI::App* ls = add_command(app, "ls", "List runs, tasks, workers and what else the project holds",
-                             {"hwnas ls", "hwnas ls tasks --run mcu -f json", "hwnas ls candidates --run latest"});
+  CLI::App* ls =
+      add_command(app, "ls", "List runs, tasks, workers and what else the project holds",
+                  {"hwnas ls", "hwnas ls tasks --run mcu -f json", "hwnas ls candidates --run latest"});
   ls->add_option("what", options->what, "runs, tasks, candidates, workers, devices, exports, checkpoints")
       ->check(CLI::IsMember({"runs", "tasks", "candidates", "workers", "devices", "exports", "checkpoints"}));
   ls->add_option("--run", options->run, "Of this run only");
   ls->add_option("--limit", options->limit, "At most so many rows")->check(CLI::Range(1, 1'000'000'000));
-  ls->callback([&context, options] { context.action = [&context, options] { return list(context, *options); }; });
+  ls->callback(
+      [&context, options] { context.action = [&context, options] { return list(context, *options); }; });
   CLI::App* status_command = add_command(app, "status", "How a run is getting on",
                                          {"hwnas status latest", "hwnas status mcu --watch"});
-  CLI::App* logs_command =
-      add_command(app, "logs", "A run's events and the output of its tasks", {"hwnas logs mcu", "hwnas logs mcu -F"});
+  CLI::App* logs_command = add_command(app, "logs", "A run's events and the output of its tasks",
+                                       {"hwnas logs mcu", "hwnas logs mcu -F"});
   for (CLI::App* command : {status_command, logs_command})
     command->add_option("run", options->run, "Name or number of the run, or latest")->required();
-  status_command->add_flag("--watch", options->watch, "Until it is over; exit code 0 done, 6 partly, 1 failed");
+  status_command->add_flag("--watch", options->watch,
+                           "Until it is over; exit code 0 done, 6 partly, 1 failed");
   logs_command->add_flag("-F,--follow", options->follow, "Go on until the run is over");
   logs_command->add_option("--task", options->task, "Of this task only");
   status_command->callback(

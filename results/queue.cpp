@@ -201,17 +201,21 @@ Result<bool> finish(Store& store, const Worker& worker, Id id, int attempt, cons
 }
 
 Result<bool> work_left(Store& store, const Worker& worker) {
-  NAS_TRY(found,
-          store.db().value<Id>("SELECT id FROM task WHERE state IN ('queued', 'running') AND (needs='[]' OR "
-                               "NOT EXISTS(SELECT 1 FROM json_each(needs) WHERE value NOT IN (SELECT value "
-                               "FROM json_each(?)))) LIMIT 1",
-                               worker.tags));
-  return found.has_value();
+  constexpr const char* kFits =
+      "(needs='[]' OR NOT EXISTS(SELECT 1 FROM json_each(needs) WHERE value NOT IN (SELECT value FROM "
+      "json_each(?)))) LIMIT 1";
+  for (const char* where : {"INDEXED BY task_queue WHERE state='queued' AND ",
+                            "INDEXED BY task_running WHERE state='running' AND "}) {
+    NAS_TRY(found, store.db().value<Id>(std::string("SELECT id FROM task ") + where + kFits, worker.tags));
+    if (found) return true;
+  }
+  return false;
 }
 
 Result<int> recover_lost(Store& store) {
   constexpr const char* kRunning = "SELECT DISTINCT worker_id FROM task WHERE state='running'";
-  constexpr const char* kExpired = "WHERE state='running' AND (lease_until<? OR lease_boot<>?) ORDER BY id";
+  constexpr const char* kExpired =
+      "INDEXED BY task_running WHERE state='running' AND (lease_until<? OR lease_boot<>?) ORDER BY id";
   NAS_TRY(any, store.db().value<Id>(std::string(kRunning) + " LIMIT 1"));
   if (!any) return 0;
   NAS_TRY(transaction, store.begin());

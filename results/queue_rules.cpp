@@ -115,7 +115,9 @@ Result<void> lose(Store& store, const Task& task) {
 }
 
 Result<int> lose_tasks_of(Store& store, Id worker) {
-  NAS_TRY(tasks, (select<Task>(store.db(), "WHERE state='running' AND worker_id=? ORDER BY id", worker)));
+  NAS_TRY(tasks, (select<Task>(store.db(),
+                               "INDEXED BY task_running WHERE state='running' AND worker_id=? ORDER BY id",
+                               worker)));
   for (const Task& task : tasks) NAS_CHECK(lose(store, task));
   NAS_CHECK(
       store.db().run("UPDATE worker SET state='lost' WHERE id=? AND state IN ('idle', 'busy')", worker));

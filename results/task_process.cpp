@@ -199,6 +199,7 @@ TaskProcess::TaskProcess(TaskProcess&& other) noexcept
     : socket_(std::exchange(other.socket_, -1)),
       pid_(std::exchange(other.pid_, -1)),
       task_(other.task_),
+      is_hwnas_(other.is_hwnas_),
       said_(std::move(other.said_)) {}
 
 TaskProcess::~TaskProcess() {
@@ -212,6 +213,7 @@ TaskProcess::~TaskProcess() {
 Result<void> TaskProcess::run(const Task& task) {
   said_.reset();
   task_ = -1;
+  is_hwnas_ = task.kind == "hwnas";
   if (!send_text(socket_, to_message(task).dump(-1, ' ', false, json::error_handler_t::replace)))
     return system_error("the process that starts tasks does not answer");
   return {};
@@ -243,7 +245,9 @@ Result<std::optional<TaskProcess::Ended>> TaskProcess::poll() {
   if (said_ && code == 0) return std::exchange(said_, std::nullopt);
   if (code == 0) return std::optional<Ended>({"done", R"({"exit":0})", "", false});
   if (code == kCheckpointed) return std::optional<Ended>({"checkpointed", "{}", "", false});
-  return std::optional<Ended>({"failed", "{}", "exit code " + std::to_string(code), false});
+  const bool infeasible = is_hwnas_ && code == 3;
+  return std::optional<Ended>(
+      {infeasible ? "infeasible" : "failed", "{}", "exit code " + std::to_string(code), false});
 }
 
 Result<TaskEnd> run_command(const TaskContext& context) {

@@ -156,10 +156,10 @@ class WorkerLoop {
           *taken ? slot.outcome->word + (slot.outcome->error.empty() ? "" : ": " + slot.outcome->error)
                  : "rejected result (stale attempt)");
       const bool done = slot.outcome->word == "done";
-      const bool failed = slot.outcome->word == "failed" || slot.outcome->word == "crashed" ||
-                          slot.outcome->word == "timeout";
+      NAS_TRY(now_stored, get_task(store_, slot.task->id));
+      const bool failed = now_stored.state == TaskState::failed;
       report_.done += done ? 1 : 0;
-      report_.failed += failed ? 1 : 0;
+      report_.failed += failed ? 1 : 0;  // beyond its retries
       report_.other += done || failed ? 0 : 1;
       release(slot);
     }

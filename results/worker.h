@@ -24,8 +24,10 @@ struct WorkerOptions {
 };
 
 struct WorkerReport {
-  std::int64_t done = 0, failed = 0, other = 0;
-  int signal = 0;  // that ended it: SIGINT, SIGTERM, SIGUSR1; 0: the queue was empty
+  std::int64_t done = 0;
+  std::int64_t failed = 0;  // beyond their retries
+  std::int64_t other = 0;   // attempts: stopped, infeasible, or to be tried again
+  int signal = 0;           // that ended it: SIGINT, SIGTERM, SIGUSR1; 0: the queue was empty
 };
 
 // Serves the project's queue until it is drained or a signal comes: on SIGINT, SIGTERM or SIGUSR1 the running
