@@ -20,9 +20,7 @@ struct Board {
   std::vector<std::string> cpu_flags;  // for arm-none-eabi-gcc
   MemoryRange flash;
   MemoryRange ram;
-  bool dsp = false;          // has SMLAD and its family
-  bool float_unit = false;   // has single precision in hardware
-  bool real_memory = false;  // the memory sizes are those of a real part, not of an FPGA image
+  bool dsp = false;  // has SMLAD and its family
 };
 
 std::span<const Board> boards();

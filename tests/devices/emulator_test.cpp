@@ -62,6 +62,25 @@ TEST_F(EmulatorTest, CountsAThousandNopsOnEveryBoard) {
   }
 }
 
+TEST_F(EmulatorTest, KnowsWhichBoardsHaveTheDspExtension) {
+  if (absent({"arm-none-eabi-gcc", "qemu-system-arm"}))
+    GTEST_SKIP() << "no Cortex-M compiler or emulator here";
+  constexpr const char* kProgram = R"(
+#ifdef __ARM_FEATURE_DSP
+int nas_main(void) { return 1; }
+#else
+int nas_main(void) { return 0; }
+#endif
+)";
+  for (const Board& board : boards()) {
+    const auto built = emulator().build(board, {.sources = {{"main.c", kProgram}}});
+    ASSERT_TRUE(built) << to_string(built.error());
+    const auto run = emulator().run(board, *built);
+    ASSERT_TRUE(run) << to_string(run.error());
+    EXPECT_EQ(run->exit_code == 1, board.dsp) << board.name;
+  }
+}
+
 TEST_F(EmulatorTest, CountsUnderUserEmulation) {
   if (absent({"aarch64-linux-gnu-gcc", "qemu-aarch64"}))
     GTEST_SKIP() << "no AArch64 compiler or emulator here";

@@ -73,7 +73,7 @@ static int guarded(const int8_t *p) {
   return 1;
 }
 int nas_main(void) {
-$CALLS$  return nas_write_file("out.bin", packed, sizeof packed) == (int32_t)sizeof packed ? 0 : 100;
+$CALLS$  return nas_write_file("out.bin", packed, sizeof packed) == (int32_t)sizeof packed ? 0 : 255;
 }
 )";
 
