@@ -81,7 +81,6 @@ struct StoreInfo {
   std::int64_t bytes = 0;    // of the database with its journal
   std::int64_t objects = 0;  // files under objects/
   std::int64_t object_bytes = 0;
-  bool read_only_media = false;
   std::vector<std::pair<std::string, std::int64_t>> rows;  // per table
 };
 Result<StoreInfo> info(Store& store);
