@@ -158,7 +158,7 @@ TEST(RandAugment, OperationsDoWhatTheirNamesSay) {
     if (kRandAugmentOps[op] != "autocontrast" && kRandAugmentOps[op] != "equalize") {
       EXPECT_THAT(after(op, 0, v, 16), testing::Pointwise(testing::FloatNear(0.01F), v))
           << kRandAugmentOps[op];
-  }
+    }
   const auto solar = after(op_named("solarize"), 5, v, 16);
   const auto poster = after(op_named("posterize"), 10, v, 16);
   for (std::size_t i = 0; i < v.size(); ++i) {

@@ -60,6 +60,18 @@ Bytes encode_png(const Bytes& rows, int height, int width, int colour_type, int 
   return out;
 }
 
+Bytes png_of(const Image& image) {
+  return encode_png(image.pixels, image.height, image.width, 2 /* RGB */, 8);
+}
+
+Bytes idx_file(const Bytes& content, const std::vector<std::uint32_t>& sizes) {
+  Bytes bytes = {0, 0, 8, static_cast<std::uint8_t>(sizes.size())};
+  for (const std::uint32_t size : sizes)
+    for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::uint8_t>(size >> shift));
+  bytes.insert(bytes.end(), content.begin(), content.end());
+  return bytes;
+}
+
 Bytes encode_gzip(const Bytes& content) {
   z_stream stream{};
   if (deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) std::abort();

@@ -18,6 +18,9 @@ Bytes encode_jpeg(const Bytes& pixels, int height, int width, int channels, int 
 // triples.
 Bytes encode_png(const Bytes& rows, int height, int width, int colour_type, int bits,
                  const Bytes& palette = {});
+Bytes png_of(const Image& image);
+// An IDX file of unsigned bytes.
+Bytes idx_file(const Bytes& content, const std::vector<std::uint32_t>& sizes);
 Bytes encode_gzip(const Bytes& content);
 
 void put(const std::filesystem::path& path, const Bytes& bytes);
