@@ -1,0 +1,103 @@
+#include "latency/predict_csv.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "latency/few_shot.h"
+#include "space/learn/split.h"
+
+namespace nas::latency {
+namespace {
+
+using Values = std::vector<double>;
+
+constexpr double kFailedShare = 0.02;  // of the median: rows at or below are timings that failed
+
+Result<void> check_target(const Csv& csv, const std::string& name, const Values& y) {
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    if (y[i] < 0 && -y[i] > kFailedShare * std::abs(learn::median(y))) {
+      return usage_error("a time cannot be negative: '" + name + "' is " + std::to_string(y[i]),
+                         csv.where + ":" + std::to_string(csv.lines[i]));
+    }
+  }
+  if (std::all_of(y.begin(), y.end(), [&](double v) { return v == y[0]; })) {
+    return usage_error("target '" + name + "' is the same in all " + std::to_string(y.size()) + " rows: nothing to predict",
+                       csv.where);
+  }
+  return {};
+}
+
+learn::Matrix rows_of(const learn::Matrix& m, std::span<const std::size_t> keep) {
+  return m.columns > 0 ? learn::take_rows(m, keep) : learn::Matrix{};
+}
+
+Result<PredictReport> report_on(const Values& y, std::span<const std::size_t> test, const Values& predicted,
+                                const Values& low, const Values& high, PredictReport report) {
+  if (test.empty()) return usage_error("no rows are left to test on");
+  const Values truth = learn::take(y, test);
+  NAS_TRY(metrics, learn::evaluate(truth, predicted));
+  report.test = metrics;
+  report.coverage90 = learn::coverage(truth, low, high);
+  std::vector<std::pair<std::size_t, double>> residuals;
+  for (std::size_t i = 0; i < test.size(); ++i) residuals.emplace_back(test[i], truth[i] / predicted[i] - 1);
+  std::sort(residuals.begin(), residuals.end());
+  Values ordered;
+  for (const auto& [row, residual] : residuals) ordered.push_back(residual);
+  report.residual_lag1 = learn::lag1_correlation(ordered);
+  return report;
+}
+
+}  // namespace
+
+Result<PredictReport> predict_csv(const PredictRequest& request) {
+  if (request.space.empty() == request.features.empty()) return usage_error("give either --space or --features");
+  if (request.train < 0.01 || request.train > 0.9) return usage_error("--train must be from 0.01 to 0.9 (a tenth validates, the rest tests)");
+  NAS_TRY(whole, read_csv(request.file));
+  NAS_TRY(csv, filter(std::move(whole), request.where));
+  NAS_TRY(target, target_column(csv, request.target, false));
+  NAS_CHECK(check_target(csv, request.target, target));
+  std::vector<Values> sources;
+  for (const std::string& name : request.sources) {
+    if (name == request.target) return usage_error("source '" + name + "' is the target itself");
+    NAS_TRY(source, target_column(csv, name, false));
+    NAS_CHECK(check_target(csv, name, source));
+    sources.push_back(std::move(source));
+  }
+  NAS_TRY(encoded, request.space.empty() ? encode_features(csv, request.features) : encode_space(csv, request.space));
+  PredictReport report;
+  std::vector<std::size_t> keep;
+  std::set<std::string> seen;
+  const double least = kFailedShare * learn::median(target);
+  for (std::size_t i = 0; i < target.size(); ++i) {
+    if (!seen.insert(encoded.key[i]).second) ++report.n_duplicates;
+    if (target[i] > least && target[i] > 0) keep.push_back(i);
+  }
+  report.n_dropped = target.size() - keep.size();
+  if (keep.size() < 10) return usage_error("at least 10 rows with a positive time are needed, found " + std::to_string(keep.size()), csv.where);
+  const Encoded data{rows_of(encoded.table, keep), rows_of(encoded.cross, keep), rows_of(encoded.numbers, keep), {}, encoded.positive_entries};
+  const Values y = learn::take(target, keep);
+  if (request.samples > 0) {
+    if (sources.empty()) return usage_error("--samples treats the target as a new device: name known ones with --sources");
+    for (Values& s : sources) s = learn::take(s, keep);
+    NAS_TRY(fit, few_shot(data.table, sources, y, request.samples, request.seed));
+    std::vector<bool> measured(y.size(), false);
+    for (const std::size_t row : fit.measured) measured[row] = true;
+    std::vector<std::size_t> test;
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      if (!measured[i]) test.push_back(i);
+    }
+    report.model = "gaussian prior from " + std::to_string(sources.size()) + " devices";
+    report.n_train = fit.measured.size();
+    return report_on(y, test, learn::take(fit.predicted, test), learn::take(fit.low, test), learn::take(fit.high, test), report);
+  }
+  const learn::Split split = learn::split_rows(y.size(), request.train, request.seed);
+  NAS_TRY(fit, fit_ladder(data, y, split.train, split.validation, split.test, request.seed));
+  report.model = fit.model;
+  report.rungs = fit.rungs;
+  report.n_train = split.train.size();
+  report.n_validation = split.validation.size();
+  return report_on(y, split.test, fit.predicted, fit.low, fit.high, report);
+}
+
+}  // namespace nas::latency
