@@ -51,6 +51,7 @@ bool has_torch();
 
 // The explicit list of commands, one function a group, each in <group>_commands.cpp.
 void add_data_commands(CLI::App& app, Context& context);
+void add_predict_commands(CLI::App& app, Context& context);
 void add_space_commands(CLI::App& app, Context& context);
 void add_train_commands(CLI::App& app, Context& context);  // in hwnas-torch only
 void add_job_commands(CLI::App& app, Context& context);    // submit, worker, cancel, pause, resume, …

@@ -27,10 +27,13 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-std::string place(const Csv& csv, std::size_t row) { return csv.where + ":" + std::to_string(csv.lines[row]); }
+std::string place(const Csv& csv, std::size_t row) {
+  return csv.where + ":" + std::to_string(csv.lines[row]);
+}
 
 // Reads one record starting at `at`; `line` counts newlines passed. False on an open quote.
-bool read_record(std::string_view text, std::size_t& at, std::size_t& line, std::vector<std::string>& fields) {
+bool read_record(std::string_view text, std::size_t& at, std::size_t& line,
+                 std::vector<std::string>& fields) {
   fields.assign(1, {});
   bool quoted = false;
   for (; at < text.size(); ++at) {
@@ -61,7 +64,9 @@ bool read_record(std::string_view text, std::size_t& at, std::size_t& line, std:
 
 }  // namespace
 
-bool Csv::has(std::string_view name) const { return std::find(header.begin(), header.end(), name) != header.end(); }
+bool Csv::has(std::string_view name) const {
+  return std::find(header.begin(), header.end(), name) != header.end();
+}
 
 Result<std::size_t> Csv::column(std::string_view name) const {
   const auto found = std::find(header.begin(), header.end(), name);
@@ -81,7 +86,8 @@ Result<Csv> parse_csv(std::string_view text, std::string where) {
   std::size_t at = 0;
   std::size_t line = 1;
   if (text.empty()) return usage_error("the file is empty; a header line and rows are needed", csv.where);
-  if (text.find('\0') != std::string_view::npos) return usage_error("not a text file: it holds a zero byte", csv.where);
+  if (text.find('\0') != std::string_view::npos)
+    return usage_error("not a text file: it holds a zero byte", csv.where);
   const auto open_quote = [&](std::size_t start) {
     return usage_error("a quoted field is not closed", csv.where + ":" + std::to_string(start));
   };
@@ -89,7 +95,8 @@ Result<Csv> parse_csv(std::string_view text, std::string where) {
   std::set<std::string> seen;
   for (const std::string& name : csv.header) {
     if (name.empty()) return usage_error("a column has no name", csv.where + ":1");
-    if (!seen.insert(name).second) return usage_error("column '" + name + "' appears twice", csv.where + ":1");
+    if (!seen.insert(name).second)
+      return usage_error("column '" + name + "' appears twice", csv.where + ":1");
   }
   std::vector<std::string> fields;
   while (at < text.size()) {
@@ -138,8 +145,9 @@ Result<double> number_at(const Csv& csv, std::size_t row, std::size_t column) {
   double value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || code != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
-    return usage_error("column '" + csv.header[column] + "' needs a finite number, found '" + text.substr(0, 40) + "'",
-                       place(csv, row));
+    return usage_error(
+        "column '" + csv.header[column] + "' needs a finite number, found '" + text.substr(0, 40) + "'",
+        place(csv, row));
   }
   return value;
 }

@@ -22,7 +22,8 @@ Result<std::vector<std::size_t>> columns_of(const Csv& csv, const std::vector<st
   std::vector<std::size_t> out;
   for (const std::string& name : names) {
     if (!csv.has(name)) {
-      return usage_error("space '" + space + "' reads column '" + name + "', which the file lacks; is it another space's file?",
+      return usage_error("space '" + space + "' reads column '" + name +
+                             "', which the file lacks; is it another space's file?",
                          csv.where + ":1");
     }
     NAS_TRY(index, csv.column(name));
@@ -35,8 +36,9 @@ Result<std::vector<std::size_t>> columns_of(const Csv& csv, const std::vector<st
 Result<int> whole(const Csv& csv, std::size_t row, std::size_t column, int low, int high) {
   NAS_TRY(value, number_at(csv, row, column));
   if (value != std::floor(value) || value < low || value > high) {
-    return at(csv, row, "column '" + csv.header[column] + "' needs a whole number from " + std::to_string(low) + " to " +
-                            std::to_string(high) + ", found " + csv.rows[row][column]);
+    return at(csv, row,
+              "column '" + csv.header[column] + "' needs a whole number from " + std::to_string(low) +
+                  " to " + std::to_string(high) + ", found " + csv.rows[row][column]);
   }
   return static_cast<int>(value);
 }
@@ -61,7 +63,8 @@ std::optional<Cell> parse_cell(std::string_view text) {
       const std::string_view item = text.substr(position, bar - position);
       position = bar + 1;
       const std::size_t tilde = item.find('~');
-      if (tilde == std::string_view::npos || item.substr(tilde + 1) != std::to_string(from)) return std::nullopt;
+      if (tilde == std::string_view::npos || item.substr(tilde + 1) != std::to_string(from))
+        return std::nullopt;
       const auto op = std::find(kCellOps.begin(), kCellOps.end(), item.substr(0, tilde));
       if (op == kCellOps.end()) return std::nullopt;
       cell[edge++] = static_cast<int>(op - kCellOps.begin());
@@ -74,7 +77,8 @@ std::optional<Cell> parse_cell(std::string_view text) {
 Cell without_dead_edges(const Cell& cell) {
   std::array<bool, 4> from_input{true, false, false, false};
   std::array<bool, 4> to_output{false, false, false, true};
-  for (std::size_t e = 0; e < 6; ++e) {  // edges are in an order in which each node is complete before it is used
+  for (std::size_t e = 0; e < 6;
+       ++e) {  // edges are in an order in which each node is complete before it is used
     if (cell[e] != 0 && from_input[kCellEdges[e][0]]) from_input[kCellEdges[e][1]] = true;
   }
   for (const std::size_t e : {5UL, 4UL, 3UL, 2UL, 1UL, 0UL}) {
@@ -121,7 +125,8 @@ Result<Encoded> encode_cells(const Csv& csv, const std::string& space) {
     std::size_t pair = 60;
     for (std::size_t a = 0; a < 6; ++a) {
       for (std::size_t b = 0; b < a; ++b, pair += 16) {
-        if (live[a] > 0 && live[b] > 0) crossed[pair + static_cast<std::size_t>((live[a] - 1) * 4 + live[b] - 1)] = 1;
+        if (live[a] > 0 && live[b] > 0)
+          crossed[pair + static_cast<std::size_t>((live[a] - 1) * 4 + live[b] - 1)] = 1;
       }
       ++numbers[60 + static_cast<std::size_t>((*cell)[a])];
       ++numbers[65 + static_cast<std::size_t>(live[a])];
@@ -166,7 +171,8 @@ Result<std::vector<int>> dashed(const Csv& csv, std::size_t row, std::size_t col
     int value = 0;
     const auto [end, code] = std::from_chars(p, text.data() + text.size(), value);
     const bool last = end == text.data() + text.size();
-    if (code != std::errc() || allowed.count(value) == 0 || (!last && (*end != '-' || end + 1 == text.data() + text.size()))) {
+    if (code != std::errc() || allowed.count(value) == 0 ||
+        (!last && (*end != '-' || end + 1 == text.data() + text.size()))) {
       out.clear();
       break;
     }
@@ -176,15 +182,17 @@ Result<std::vector<int>> dashed(const Csv& csv, std::size_t row, std::size_t col
   if (out.size() == count) return out;
   std::string values;
   for (const int v : allowed) values += (values.empty() ? "" : ", ") + std::to_string(v);
-  return at(csv, row, "column '" + csv.header[column] + "' needs " + std::to_string(count) + " of {" + values +
-                          "} joined by '-', found '" + text.substr(0, 60) + "'");
+  return at(csv, row,
+            "column '" + csv.header[column] + "' needs " + std::to_string(count) + " of {" + values +
+                "} joined by '-', found '" + text.substr(0, 60) + "'");
 }
 
 Result<Encoded> encode_ofa(const Csv& csv, const std::string& space) {
   NAS_TRY(columns, columns_of(csv, {"r", "d", "ks", "e"}, space));
   const std::size_t n = csv.rows.size();
   constexpr std::size_t kEntries = 20 * 9;
-  Encoded out{Matrix(n, 2 * kEntries + 25), {}, Matrix(n, 40 + 5 + 15 + 3), std::vector<std::string>(n), false};
+  Encoded out{
+      Matrix(n, 2 * kEntries + 25), {}, Matrix(n, 40 + 5 + 15 + 3), std::vector<std::string>(n), false};
   for (std::size_t i = 0; i < n; ++i) {
     NAS_TRY(r, whole(csv, i, columns[0], 128, 224));
     if (r % 4 != 0) return at(csv, i, "resolution must be a multiple of 4 from 128 to 224");
@@ -228,7 +236,8 @@ Result<Encoded> encode_blocks(const Csv& csv, const std::string& space) {
   }
   NAS_TRY(columns, columns_of(csv, names, space));
   const std::size_t n = csv.rows.size();
-  Encoded out{Matrix(n, 7 * 36), Matrix(n, 7 * 36 + 6 * 9), Matrix(n, 28 + 7 * 2), std::vector<std::string>(n), false};
+  Encoded out{Matrix(n, 7 * 36), Matrix(n, 7 * 36 + 6 * 9), Matrix(n, 28 + 7 * 2),
+              std::vector<std::string>(n), false};
   for (std::size_t i = 0; i < n; ++i) {
     std::size_t layers_before = 0;
     for (std::size_t b = 0; b < 7; ++b) {
@@ -236,11 +245,16 @@ Result<Encoded> encode_blocks(const Csv& csv, const std::string& space) {
       NAS_TRY(k, whole(csv, i, columns[b * 4 + 1], 3, 5));
       NAS_TRY(l, whole(csv, i, columns[b * 4 + 2], 1, 3));
       NAS_TRY(se, whole(csv, i, columns[b * 4 + 3], 0, 1));
-      if ((e != 1 && e != 4 && e != 6) || k == 4) return at(csv, i, "expansion must be 1, 4 or 6 and kernel 3 or 5");
+      if ((e != 1 && e != 4 && e != 6) || k == 4)
+        return at(csv, i, "expansion must be 1, 4 or 6 and kernel 3 or 5");
       const int entry = (e == 1 ? 0 : e == 4 ? 1 : 2) * 12 + (k == 5 ? 6 : 0) + (l - 1) * 2 + se;
       out.table(i, b * 36 + static_cast<std::size_t>(entry)) = 1;
       out.cross(i, b * 36 + static_cast<std::size_t>(entry)) = 1;
-      if (b > 0) out.cross(i, 7 * 36 + (b - 1) * 9 + layers_before * 3 + static_cast<std::size_t>(e == 1 ? 0 : e == 4 ? 1 : 2)) = 1;
+      if (b > 0)
+        out.cross(i, 7 * 36 + (b - 1) * 9 + layers_before * 3 +
+                         static_cast<std::size_t>(e == 1   ? 0
+                                                  : e == 4 ? 1
+                                                           : 2)) = 1;
       layers_before = static_cast<std::size_t>(l - 1);
       const double parts[] = {double(e), double(k), double(l), double(se)};
       std::copy(parts, parts + 4, out.numbers.row(i).begin() + static_cast<std::ptrdiff_t>(b * 4));
@@ -260,15 +274,22 @@ Result<Encoded> encode_space(const Csv& csv, const std::string& space) {
   if (space.starts_with("ofa-mbv3") || space == "ofa") return encode_ofa(csv, space);
   if (space == "mnasnet-accel" || space == "accel-nasbench") return encode_blocks(csv, space);
   if (space.starts_with("hat")) {
-    std::vector<std::string> names{"encoder_embed_dim", "encoder_layer_num", "encoder_ffn_embed_dim_avg",
-                                   "encoder_self_attention_heads_avg", "decoder_embed_dim", "decoder_layer_num",
-                                   "decoder_ffn_embed_dim_avg", "decoder_self_attention_heads_avg",
-                                   "decoder_ende_attention_heads_avg", "decoder_arbitrary_ende_attn_avg"};
+    std::vector<std::string> names{"encoder_embed_dim",
+                                   "encoder_layer_num",
+                                   "encoder_ffn_embed_dim_avg",
+                                   "encoder_self_attention_heads_avg",
+                                   "decoder_embed_dim",
+                                   "decoder_layer_num",
+                                   "decoder_ffn_embed_dim_avg",
+                                   "decoder_self_attention_heads_avg",
+                                   "decoder_ende_attention_heads_avg",
+                                   "decoder_arbitrary_ende_attn_avg"};
     NAS_CHECK(columns_of(csv, names, space));
     return encode_features(csv, names);
   }
-  return usage_error("--space reads files of nasbench201, fbnet, ofa-mbv3-w1.0, mnasnet-accel and hat-wmt; found '" +
-                     space + "' (use --features for other columns)");
+  return usage_error(
+      "--space reads files of nasbench201, fbnet, ofa-mbv3-w1.0, mnasnet-accel and hat-wmt; found '" + space +
+      "' (use --features for other columns)");
 }
 
 }  // namespace nas::latency

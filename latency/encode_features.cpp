@@ -28,7 +28,8 @@ Result<std::vector<double>> read_column(const Csv& csv, std::size_t column) {
   return out;
 }
 
-double part(const std::map<std::string, std::vector<double>>& by_name, const char* name, std::size_t i, double otherwise) {
+double part(const std::map<std::string, std::vector<double>>& by_name, const char* name, std::size_t i,
+            double otherwise) {
   const auto found = by_name.find(name);
   return found == by_name.end() ? otherwise : found->second[i];
 }
@@ -46,8 +47,10 @@ std::vector<double> geometry(const std::map<std::string, std::vector<double>>& c
   const double in = h * w * cin * batch;
   const double out = pixels * cout;
   const double mid = part(c, "mid", i, 0);
-  const double dense = mid > 0 ? h * w * batch * cin * mid + pixels * mid * (k * k + cout) : out * cin * k * k;
-  std::vector<double> all{dense, out * k * k, in, out, cin * cout * k * k, pixels, dense / (in + out), k * k * cin};
+  const double dense =
+      mid > 0 ? h * w * batch * cin * mid + pixels * mid * (k * k + cout) : out * cin * k * k;
+  std::vector<double> all{dense,  out * k * k,        in,         out, cin * cout * k * k,
+                          pixels, dense / (in + out), k * k * cin};
   for (double& v : all) v = std::log(v + 1);
   for (const double tile : {16.0, 32.0, 64.0, 128.0}) {
     all.push_back(std::ceil(cout / tile) * tile / std::max(1.0, cout));
@@ -82,12 +85,14 @@ Result<Encoded> encode_features(const Csv& csv, const std::vector<std::string>& 
     raw.push_back(values);
     by_name[name] = std::move(values);
   }
-  const bool convolution = by_name.count("cin") && by_name.count("cout") && by_name.count("k") && by_name.count("h");
+  const bool convolution =
+      by_name.count("cin") && by_name.count("cout") && by_name.count("k") && by_name.count("h");
   const std::size_t extra = convolution ? geometry(by_name, 0).size() : 0;
   const std::size_t base = raw.size();
   // Products of two and three columns, each scaled to at most 1.
   const std::size_t cubes = base <= 12 ? base * (base + 1) * (base + 2) / 6 + base * (base + 1) / 2 : 0;
-  Encoded out{Matrix(n, entries.size()), Matrix(n, entries.size() + cubes), Matrix(n, base + extra), std::vector<std::string>(n), false};
+  Encoded out{Matrix(n, entries.size()), Matrix(n, entries.size() + cubes), Matrix(n, base + extra),
+              std::vector<std::string>(n), false};
   std::vector<double> scale(base, 1e-300);
   for (std::size_t j = 0; j < base; ++j) {
     for (const double v : raw[j]) scale[j] = std::max(scale[j], std::abs(v));

@@ -22,8 +22,8 @@ struct Prior {
   double noise;    // of one measurement
 };
 
-// log t(x) = phi(x) . w + noise with w ~ N(mean, diagonal): a constant, the mean device, each known device's deviation
-// from it, and the table's entries.
+// log t(x) = phi(x) . w + noise with w ~ N(mean, diagonal): a constant, the mean device, each known device's
+// deviation from it, and the table's entries.
 struct Basis {
   Matrix phi;
   Values mean;
@@ -71,7 +71,8 @@ Basis make_basis(const Matrix& table, const std::vector<Values>& logs, const Pri
 
 Values times(const Matrix& m, std::span<const double> v) {
   Values out(m.rows);
-  for (std::size_t i = 0; i < m.rows; ++i) out[i] = std::inner_product(v.begin(), v.end(), m.row(i).begin(), 0.0);
+  for (std::size_t i = 0; i < m.rows; ++i)
+    out[i] = std::inner_product(v.begin(), v.end(), m.row(i).begin(), 0.0);
   return out;
 }
 
@@ -81,8 +82,8 @@ struct Posterior {
   Values deviation;  // including noise
 };
 
-Posterior condition(const Basis& b, const Prior& prior, std::span<const double> log_target, std::size_t samples,
-                    std::span<const std::size_t> pool) {
+Posterior condition(const Basis& b, const Prior& prior, std::span<const double> log_target,
+                    std::size_t samples, std::span<const std::size_t> pool) {
   const std::size_t d = b.phi.columns;
   Matrix cov(d, d);
   for (std::size_t j = 0; j < d; ++j) cov(j, j) = b.variance[j];
@@ -118,7 +119,8 @@ Posterior condition(const Basis& b, const Prior& prior, std::span<const double> 
     out.measured.push_back(row);
     const Values v = times(cov, b.phi.row(row));
     const double spread = std::inner_product(v.begin(), v.end(), b.phi.row(row).begin(), noise);
-    const double surprise = log_target[row] - std::inner_product(w.begin(), w.end(), b.phi.row(row).begin(), 0.0);
+    const double surprise =
+        log_target[row] - std::inner_product(w.begin(), w.end(), b.phi.row(row).begin(), 0.0);
     for (std::size_t j = 0; j < d; ++j) {
       w[j] += v[j] * surprise / spread;
       for (std::size_t k = 0; k < d; ++k) cov(j, k) -= v[j] * v[k] / spread;
@@ -128,7 +130,8 @@ Posterior condition(const Basis& b, const Prior& prior, std::span<const double> 
   out.deviation.resize(b.phi.rows);
   tbb::parallel_for(std::size_t{0}, b.phi.rows, [&](std::size_t i) {
     const Values v = times(cov, b.phi.row(i));
-    out.deviation[i] = std::sqrt(std::max(noise, std::inner_product(v.begin(), v.end(), b.phi.row(i).begin(), noise)));
+    out.deviation[i] =
+        std::sqrt(std::max(noise, std::inner_product(v.begin(), v.end(), b.phi.row(i).begin(), noise)));
   });
   return out;
 }
@@ -146,7 +149,9 @@ Trial rehearse(const Matrix& table, const std::vector<Values>& logs, std::size_t
     if (o != s) others.push_back(logs[o]);
   }
   const Basis basis = make_basis(table, others, prior);
-  const std::vector<std::size_t> pool = Rng(seed, "rehearsal", s).sample(table.rows, std::min<std::size_t>(table.rows, std::max<std::size_t>(60, samples)));
+  const std::vector<std::size_t> pool =
+      Rng(seed, "rehearsal", s)
+          .sample(table.rows, std::min<std::size_t>(table.rows, std::max<std::size_t>(60, samples)));
   const Posterior posterior = condition(basis, prior, logs[s], samples, pool);
   Trial trial;
   for (std::size_t i = 0; i < table.rows; ++i) {
@@ -159,19 +164,21 @@ Trial rehearse(const Matrix& table, const std::vector<Values>& logs, std::size_t
 
 }  // namespace
 
-Result<FewShot> few_shot(const Matrix& table, const std::vector<Values>& sources, std::span<const double> target,
-                         std::size_t samples, std::uint64_t seed) {
+Result<FewShot> few_shot(const Matrix& table, const std::vector<Values>& sources,
+                         std::span<const double> target, std::size_t samples, std::uint64_t seed) {
   if (sources.size() < 2) {
-    return usage_error("a new device needs at least 2 known devices to learn from, found " + std::to_string(sources.size()));
+    return usage_error("a new device needs at least 2 known devices to learn from, found " +
+                       std::to_string(sources.size()));
   }
   if (samples < 1 || samples >= table.rows) {
-    return usage_error("samples must be from 1 to " + std::to_string(table.rows - 1) + " (rows less one), found " +
-                       std::to_string(samples));
+    return usage_error("samples must be from 1 to " + std::to_string(table.rows - 1) +
+                       " (rows less one), found " + std::to_string(samples));
   }
   std::vector<Values> logs;
   for (const Values& s : sources) logs.push_back(centred_log(s));
   // The prior's scales: those that would have served best had each known device been the new one.
-  const std::vector<std::size_t> some = Rng(seed, "few-shot-rows").sample(table.rows, std::min<std::size_t>(table.rows, 400));
+  const std::vector<std::size_t> some =
+      Rng(seed, "few-shot-rows").sample(table.rows, std::min<std::size_t>(table.rows, 400));
   const Matrix small = learn::take_rows(table, some);
   std::vector<Values> small_logs;
   for (const Values& log : logs) small_logs.push_back(learn::take(log, some));
@@ -186,7 +193,8 @@ Result<FewShot> few_shot(const Matrix& table, const std::vector<Values>& sources
   std::vector<Trial> trials(grid.size() * rehearsals);
   const std::size_t rounds = std::min(samples, some.size() - 1);
   tbb::parallel_for(std::size_t{0}, trials.size(), [&](std::size_t t) {
-    trials[t] = rehearse(small, small_logs, devices[t % rehearsals], grid[t / rehearsals], std::min<std::size_t>(rounds, 30), seed);
+    trials[t] = rehearse(small, small_logs, devices[t % rehearsals], grid[t / rehearsals],
+                         std::min<std::size_t>(rounds, 30), seed);
   });
   std::size_t best = 0;
   Values errors(grid.size());
@@ -200,8 +208,11 @@ Result<FewShot> few_shot(const Matrix& table, const std::vector<Values>& sources
   const double width = learn::quantile(scaled, 0.9);
   Values log_target(target.size());
   for (std::size_t i = 0; i < target.size(); ++i) log_target[i] = std::log(target[i]);
-  const std::vector<std::size_t> pool = Rng(seed, "few-shot-pool").sample(table.rows, std::min<std::size_t>(table.rows, std::max<std::size_t>(200, samples)));
-  const Posterior posterior = condition(make_basis(table, logs, grid[best]), grid[best], log_target, samples, pool);
+  const std::vector<std::size_t> pool =
+      Rng(seed, "few-shot-pool")
+          .sample(table.rows, std::min<std::size_t>(table.rows, std::max<std::size_t>(200, samples)));
+  const Posterior posterior =
+      condition(make_basis(table, logs, grid[best]), grid[best], log_target, samples, pool);
   FewShot out;
   out.measured = posterior.measured;
   for (std::size_t i = 0; i < table.rows; ++i) {

@@ -16,10 +16,11 @@ struct FewShot {
   std::vector<double> high;
 };
 
-// A new device from `samples` measurements. Log times of all architectures are Gaussian a priori: the mean and
-// covariance over architectures come from the known devices (`sources`, one vector of times each) and from the
-// additive table; conditioning on the measured rows gives mean and variance. Rows are chosen one by one by the largest
-// expected fall of the summed variance, from a pool drawn by `seed`; only chosen rows of `target` are read.
+// A new device from `samples` measurements. Log times of all architectures are Gaussian a priori: the mean
+// and covariance over architectures come from the known devices (`sources`, one vector of times each) and
+// from the additive table; conditioning on the measured rows gives mean and variance. Rows are chosen one by
+// one by the largest expected fall of the summed variance, from a pool drawn by `seed`; only chosen rows of
+// `target` are read.
 Result<FewShot> few_shot(const learn::Matrix& table, const std::vector<std::vector<double>>& sources,
                          std::span<const double> target, std::size_t samples, std::uint64_t seed);
 

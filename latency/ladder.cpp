@@ -45,17 +45,29 @@ Predict linear(bool relative, int robust_rounds) {
 
 Predict trees(int rounds, int depth, double rate, learn::TreeLoss loss, std::uint64_t seed) {
   return [=](const Matrix& x, const Values& y, const Matrix& query) -> Result<Values> {
-    NAS_TRY(model, learn::Trees::fit(x, y, {.rounds = rounds, .depth = depth, .learning_rate = rate, .min_weight = 2,
-                                            .loss = loss, .seed = seed}));
+    NAS_TRY(model, learn::Trees::fit(x, y,
+                                     {.rounds = rounds,
+                                      .depth = depth,
+                                      .learning_rate = rate,
+                                      .min_weight = 2,
+                                      .loss = loss,
+                                      .seed = seed}));
     return model.predict(query);
   };
 }
 
 Predict mlp(std::uint64_t seed) {
   return [=](const Matrix& x, const Values& y, const Matrix& query) -> Result<Values> {
-    const int epochs = static_cast<int>(std::clamp<std::size_t>(600000 / x.rows, 25, 200));
-    NAS_TRY(model, learn::Mlp::fit(x, y, {.hidden = {128, 128}, .epochs = epochs, .batch = 64, .learning_rate = 2e-3,
-                                          .weight_decay = 0.02, .loss = learn::Loss::huber, .members = 2, .seed = seed}));
+    const int epochs = static_cast<int>(std::clamp<std::size_t>(200000 / x.rows, 20, 120));
+    NAS_TRY(model, learn::Mlp::fit(x, y,
+                                   {.hidden = {64, 64},
+                                    .epochs = epochs,
+                                    .batch = 64,
+                                    .learning_rate = 2e-3,
+                                    .weight_decay = 0.02,
+                                    .loss = learn::Loss::huber,
+                                    .members = 2,
+                                    .seed = seed}));
     return model.predict(query);
   };
 }
@@ -71,10 +83,13 @@ std::vector<Candidate> candidates(const Encoded& d, std::size_t rows, std::uint6
     out.push_back({"linear_robust", &d.cross, false, linear(true, 8)});
     out.push_back({"linear_log", &d.cross, true, linear(false, 0)});
   }
-  const bool operators = rows > kManyRows && d.numbers.columns < 40;  // few numbers, many rows: deep trees pay
-  out.push_back({"trees", &d.numbers, true, trees(operators ? 1500 : 600, operators ? 8 : 5, 0.04, TreeLoss::squared, seed)});
+  const bool operators =
+      rows > kManyRows && d.numbers.columns < 40;  // few numbers, many rows: deep trees pay
+  out.push_back({"trees", &d.numbers, true,
+                 trees(operators ? 1500 : 600, operators ? 8 : 5, 0.04, TreeLoss::squared, seed)});
   out.push_back({"trees_shallow", &d.numbers, true, trees(800, 3, 0.06, TreeLoss::squared, seed + 1)});
-  out.push_back({"mlp", d.cross.columns > 0 && d.cross.columns < 120 ? &d.cross : &d.numbers, true, mlp(seed)});
+  out.push_back(
+      {"mlp", d.cross.columns > 0 && d.cross.columns < 120 ? &d.cross : &d.numbers, true, mlp(seed)});
   return out;
 }
 
@@ -92,7 +107,8 @@ Result<Values> run(const Candidate& c, std::span<const double> target, std::span
   return out;
 }
 
-// Greedy selection with replacement (Caruana et al., ICML 2004): weights that lower the error on held-out rows.
+// Greedy selection with replacement (Caruana et al., ICML 2004): weights that lower the error on held-out
+// rows.
 Values mixture(const std::vector<Values>& predictions, const Values& truth) {
   constexpr int kSteps = 25;
   Values weights(predictions.size());
@@ -137,14 +153,16 @@ std::pair<double, double> conformal(const Values& truth, const Values& predicted
 
 }  // namespace
 
-Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> target, std::span<const std::size_t> train,
-                                std::span<const std::size_t> held_out, std::span<const std::size_t> query,
-                                std::uint64_t seed) {
-  if (train.size() < 2) return usage_error("a fit needs at least two rows, found " + std::to_string(train.size()));
+Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> target,
+                                std::span<const std::size_t> train, std::span<const std::size_t> held_out,
+                                std::span<const std::size_t> query, std::uint64_t seed) {
+  if (train.size() < 2)
+    return usage_error("a fit needs at least two rows, found " + std::to_string(train.size()));
   const std::vector<Candidate> all = candidates(data, train.size(), seed);
   const bool one_part = train.size() >= kManyRows && held_out.size() >= 200;
   const std::size_t folds = one_part ? 0 : std::min<std::size_t>(5, train.size());
-  const std::vector<std::size_t> fold = learn::fold_of_rows(train.size(), std::max<std::size_t>(1, folds), seed);
+  const std::vector<std::size_t> fold =
+      learn::fold_of_rows(train.size(), std::max<std::size_t>(1, folds), seed);
   // Job f < folds leaves fold f out; job `folds` is the final fit, which predicts held-out and queried rows.
   std::vector<std::size_t> asked(held_out.begin(), held_out.end());
   asked.insert(asked.end(), query.begin(), query.end());
@@ -153,7 +171,8 @@ Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> tar
   fit_rows[folds].assign(train.begin(), train.end());
   ask_rows[folds] = asked;
   for (std::size_t f = 0; f < folds; ++f) {
-    for (std::size_t i = 0; i < train.size(); ++i) (fold[i] == f ? ask_rows : fit_rows)[f].push_back(train[i]);
+    for (std::size_t i = 0; i < train.size(); ++i)
+      (fold[i] == f ? ask_rows : fit_rows)[f].push_back(train[i]);
   }
   std::vector<Result<Values>> results(all.size() * (folds + 1), Values{});
   tbb::parallel_for(std::size_t{0}, results.size(), [&](std::size_t job) {
@@ -186,7 +205,8 @@ Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> tar
     out.rungs.push_back({all[c].name, learn::mape(truth, unseen[c]), weights[c]});
     if (weights[c] <= 0) continue;
     char text[64];
-    std::snprintf(text, sizeof(text), "%s%s %.2f", out.model.empty() ? "" : " + ", all[c].name.c_str(), weights[c]);
+    std::snprintf(text, sizeof(text), "%s%s %.2f", out.model.empty() ? "" : " + ", all[c].name.c_str(),
+                  weights[c]);
     out.model += text;
   }
   out.predicted = mix(queried, weights);

@@ -22,8 +22,9 @@ Result<void> check_target(const Csv& csv, const std::string& name, const Values&
     }
   }
   if (std::all_of(y.begin(), y.end(), [&](double v) { return v == y[0]; })) {
-    return usage_error("target '" + name + "' is the same in all " + std::to_string(y.size()) + " rows: nothing to predict",
-                       csv.where);
+    return usage_error(
+        "target '" + name + "' is the same in all " + std::to_string(y.size()) + " rows: nothing to predict",
+        csv.where);
   }
   return {};
 }
@@ -51,8 +52,10 @@ Result<PredictReport> report_on(const Values& y, std::span<const std::size_t> te
 }  // namespace
 
 Result<PredictReport> predict_csv(const PredictRequest& request) {
-  if (request.space.empty() == request.features.empty()) return usage_error("give either --space or --features");
-  if (request.train < 0.01 || request.train > 0.9) return usage_error("--train must be from 0.01 to 0.9 (a tenth validates, the rest tests)");
+  if (request.space.empty() == request.features.empty())
+    return usage_error("give either --space or --features");
+  if (request.train < 0.01 || request.train > 0.9)
+    return usage_error("--train must be from 0.01 to 0.9 (a tenth validates, the rest tests)");
   NAS_TRY(whole, read_csv(request.file));
   NAS_TRY(csv, filter(std::move(whole), request.where));
   NAS_TRY(target, target_column(csv, request.target, false));
@@ -64,7 +67,8 @@ Result<PredictReport> predict_csv(const PredictRequest& request) {
     NAS_CHECK(check_target(csv, name, source));
     sources.push_back(std::move(source));
   }
-  NAS_TRY(encoded, request.space.empty() ? encode_features(csv, request.features) : encode_space(csv, request.space));
+  NAS_TRY(encoded,
+          request.space.empty() ? encode_features(csv, request.features) : encode_space(csv, request.space));
   PredictReport report;
   std::vector<std::size_t> keep;
   std::set<std::string> seen;
@@ -74,11 +78,18 @@ Result<PredictReport> predict_csv(const PredictRequest& request) {
     if (target[i] > least && target[i] > 0) keep.push_back(i);
   }
   report.n_dropped = target.size() - keep.size();
-  if (keep.size() < 10) return usage_error("at least 10 rows with a positive time are needed, found " + std::to_string(keep.size()), csv.where);
-  const Encoded data{rows_of(encoded.table, keep), rows_of(encoded.cross, keep), rows_of(encoded.numbers, keep), {}, encoded.positive_entries};
+  if (keep.size() < 10)
+    return usage_error(
+        "at least 10 rows with a positive time are needed, found " + std::to_string(keep.size()), csv.where);
+  const Encoded data{rows_of(encoded.table, keep),
+                     rows_of(encoded.cross, keep),
+                     rows_of(encoded.numbers, keep),
+                     {},
+                     encoded.positive_entries};
   const Values y = learn::take(target, keep);
   if (request.samples > 0) {
-    if (sources.empty()) return usage_error("--samples treats the target as a new device: name known ones with --sources");
+    if (sources.empty())
+      return usage_error("--samples treats the target as a new device: name known ones with --sources");
     for (Values& s : sources) s = learn::take(s, keep);
     NAS_TRY(fit, few_shot(data.table, sources, y, request.samples, request.seed));
     std::vector<bool> measured(y.size(), false);
@@ -89,7 +100,8 @@ Result<PredictReport> predict_csv(const PredictRequest& request) {
     }
     report.model = "gaussian prior from " + std::to_string(sources.size()) + " devices";
     report.n_train = fit.measured.size();
-    return report_on(y, test, learn::take(fit.predicted, test), learn::take(fit.low, test), learn::take(fit.high, test), report);
+    return report_on(y, test, learn::take(fit.predicted, test), learn::take(fit.low, test),
+                     learn::take(fit.high, test), report);
   }
   const learn::Split split = learn::split_rows(y.size(), request.train, request.seed);
   NAS_TRY(fit, fit_ladder(data, y, split.train, split.validation, split.test, request.seed));

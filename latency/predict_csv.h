@@ -18,8 +18,8 @@ struct PredictRequest {
   std::vector<std::string> where;     // keep rows with COLUMN=VALUE
   std::vector<std::string> sources;   // columns of known devices, for `samples`
   double train = 0.7;
-  std::size_t samples = 0;            // > 0: the target is a new device, of which so many rows are measured
-  std::uint64_t seed = 2024;          // of the split (the shared rule's) and of every draw
+  std::size_t samples = 0;    // > 0: the target is a new device, of which so many rows are measured
+  std::uint64_t seed = 2024;  // of the split (the shared rule's) and of every draw
 };
 
 struct PredictReport {
@@ -30,7 +30,8 @@ struct PredictReport {
   std::size_t n_duplicates = 0;  // rows whose architecture came before
   learn::Metrics test;
   double coverage90 = 0;
-  double residual_lag1 = 0;      // of relative residuals of the test rows in file order: drift of the measuring machine
+  double residual_lag1 =
+      0;  // of relative residuals of the test rows in file order: drift of the measuring machine
   std::vector<Rung> rungs;
 };
 
