@@ -11,12 +11,12 @@ namespace nas::latency {
 
 // `hwnas predict csv`: fit on part of a file of measurements, report on the rest.
 struct PredictRequest {
-  std::string file;
-  std::string space;                  // or
-  std::vector<std::string> features;  // columns
-  std::string target;                 // column, or a sum "A+B"
-  std::vector<std::string> where;     // keep rows with COLUMN=VALUE
-  std::vector<std::string> sources;   // columns of known devices, for `samples`
+  std::string file = {};
+  std::string space = {};                  // or
+  std::vector<std::string> features = {};  // columns
+  std::string target = {};                 // column, or a sum "A+B"
+  std::vector<std::string> where = {};     // keep rows with COLUMN=VALUE
+  std::vector<std::string> sources = {};   // columns of known devices, for `samples`
   double train = 0.7;
   std::size_t samples = 0;    // > 0: the target is a new device, of which so many rows are measured
   std::uint64_t seed = 2024;  // of the split (the shared rule's) and of every draw
