@@ -53,6 +53,7 @@ bool has_torch();
 void add_data_commands(CLI::App& app, Context& context);
 void add_predict_commands(CLI::App& app, Context& context);
 void add_space_commands(CLI::App& app, Context& context);
+void add_cost_commands(CLI::App& app, Context& context);  // verbs of `space`: after add_space_commands
 void add_train_commands(CLI::App& app, Context& context);  // in hwnas-torch only
 void add_job_commands(CLI::App& app, Context& context);    // submit, worker, cancel, pause, resume, …
 void add_watch_commands(CLI::App& app, Context& context);  // ls, status, logs

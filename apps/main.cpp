@@ -107,6 +107,7 @@ int run(int argc, char** argv) {
   add_data_commands(app, context);
   add_predict_commands(app, context);
   add_space_commands(app, context);
+  add_cost_commands(app, context);
 #if HWNAS_HAS_TORCH
   add_train_commands(app, context);
 #endif
