@@ -51,9 +51,13 @@ bool has_torch();
 
 // The explicit list of commands, one function a group, each in <group>_commands.cpp.
 void add_data_commands(CLI::App& app, Context& context);
+void add_device_commands(CLI::App& app, Context& context);
+void add_doctor_commands(CLI::App& app, Context& context);
 void add_predict_commands(CLI::App& app, Context& context);
+void add_profile_commands(CLI::App& app, Context& context);
 void add_space_commands(CLI::App& app, Context& context);
 void add_cost_commands(CLI::App& app, Context& context);  // verbs of `space`: after add_space_commands
+void add_table_commands(CLI::App& app, Context& context);
 void add_train_commands(CLI::App& app, Context& context);  // in hwnas-torch only
 void add_job_commands(CLI::App& app, Context& context);    // submit, worker, cancel, pause, resume, …
 void add_watch_commands(CLI::App& app, Context& context);  // ls, status, logs

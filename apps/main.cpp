@@ -105,9 +105,13 @@ int run(int argc, char** argv) {
   app.footer("  hwnas space list\n  hwnas space count ofa-mbv3-w1.0 -f json");
   add_options(app, context);
   add_data_commands(app, context);
+  add_device_commands(app, context);
+  add_doctor_commands(app, context);
   add_predict_commands(app, context);
+  add_profile_commands(app, context);
   add_space_commands(app, context);
   add_cost_commands(app, context);
+  add_table_commands(app, context);
 #if HWNAS_HAS_TORCH
   add_train_commands(app, context);
 #endif

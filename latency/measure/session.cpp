@@ -153,6 +153,8 @@ Result<Session> parse_session(const std::string& text, const std::string& where)
     if (number == 1) {
       NAS_TRY(info, read_info(line, place));
       session.info = std::move(info);
+    } else if (std::map<std::string, std::string> more; take(line, "context", more)) {
+      for (auto& [key, value] : more) session.info.context[key] = std::move(value);
     } else {
       NAS_TRY(record, read_record(line, place));
       put(session, std::move(record));
@@ -198,6 +200,12 @@ Result<void> SessionLog::add(const KernelRecord& record) {
   NAS_CHECK(append(fd_, to_line(record), path_));
   put(session_, record);
   return {};
+}
+
+Result<void> SessionLog::add_context(const std::map<std::string, std::string>& context) {
+  for (const auto& [key, value] : context) session_.info.context[key] = value;
+  const ordered_json line{{"context", context}};
+  return append(fd_, line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n", path_);
 }
 
 SessionLog::SessionLog(SessionLog&& other) noexcept

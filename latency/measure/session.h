@@ -64,6 +64,8 @@ class SessionLog {
  public:
   static Result<SessionLog> open(const std::filesystem::path& path, const SessionInfo& info);
   Result<void> add(const KernelRecord& record);
+  // Adds what was seen on the device to the session's context: one more line.
+  Result<void> add_context(const std::map<std::string, std::string>& context);
   // What the file held when it was opened.
   const Session& session() const { return session_; }
 

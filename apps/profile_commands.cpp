@@ -1,0 +1,268 @@
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <ctime>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "apps/command.h"
+#include "apps/progress.h"
+#include "devices/device_lock.h"
+#include "devices/profile.h"
+#include "latency/measure/fusion_test.h"
+#include "latency/measure/kernel_set.h"
+#include "latency/measure/profiler.h"
+#include "space/base/file.h"
+
+namespace nas::apps {
+namespace {
+
+namespace fs = std::filesystem;
+using Record = nlohmann::ordered_json;
+using latency::KernelRecord;
+
+struct ProfileCommand {
+  std::string device;
+  std::string space;
+  std::string arch;
+  std::string session;
+  std::size_t max_kernels = 0;
+  int num_threads = 1;
+  bool dry_run = false;
+  bool unsteady = false;
+  bool fresh = false;
+  bool fusion = false;
+  latency::ProfileOptions options;
+};
+
+std::atomic<bool> interrupted{false};
+
+Precision bits_of(const std::string& precision) {
+  const std::uint8_t bits = precision == "int8" ? 8 : 32;
+  return {bits, bits};
+}
+
+// An architecture as text, or a file that holds it as text or as JSON genes.
+Result<Genotype> read_arch(const SearchSpace& space, const std::string& arch) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(arch, ignored)) return space.parse(arch);
+  NAS_TRY(text, read_file(arch, 1 << 20));
+  if (const auto genes = space.from_json(text, arch)) return *genes;
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return space.parse(text);
+}
+
+Result<latency::KernelSet> wanted_kernels(const ProfileCommand& command, const devices::DeviceProfile& device,
+                                          const std::string& precision) {
+  NAS_TRY(space, load_space(command.space));
+  if (command.arch.empty()) return latency::reachable_kernels(space, device.fusion, bits_of(precision));
+  NAS_TRY(genotype, read_arch(space, command.arch));
+  return latency::kernels_of(std::vector{space.lower(genotype)}, device.fusion, bits_of(precision));
+}
+
+fs::path session_path(const Context& context, const ProfileCommand& command, const std::string& device,
+                      const std::string& precision) {
+  if (!command.session.empty()) return command.session;
+  return fs::path(context.project) / "sessions" /
+         (device + "-" + precision + "-" + fs::path(command.space).stem().string() + ".jsonl");
+}
+
+Result<int> print_plan(const Context& context, const ProfileCommand& command,
+                       const devices::DeviceProfile& device, const latency::KernelSet& set,
+                       std::size_t chosen, double seconds) {
+  Record record{
+      {"device", device.name}, {"space", command.space},       {"reachable_kernels", set.kernels.size()},
+      {"exact", set.exact},    {"coverage", set.coverage},     {"lowered", set.lowered},
+      {"to_measure", chosen},  {"estimated_seconds", seconds}, {"unit", device.unit()}};
+  print_record(context,
+               {{"device", "device"},
+                {"space", "space"},
+                {"reachable_kernels", "reachable kernels"},
+                {"exact", "every genotype looked at"},
+                {"coverage", "share of a random network's kernels covered"},
+                {"lowered", "networks lowered"},
+                {"to_measure", "to measure"},
+                {"estimated_seconds", "about", "s"},
+                {"unit", "unit"}},
+               record);
+  return 0;
+}
+
+// The kernels that the session file does not hold yet; with --unsteady those that were not steady.
+std::vector<Kernel> still_open(const std::vector<Kernel>& kernels, const latency::Session& session,
+                               bool unsteady) {
+  std::map<std::string, bool> known;
+  for (const KernelRecord& r : session.kernels)
+    if (r.failure.empty()) known[r.signature] = r.steady;
+  std::vector<Kernel> open;
+  for (const Kernel& kernel : kernels) {
+    const auto found = known.find(signature(kernel));
+    if (unsteady ? found != known.end() && !found->second : found == known.end()) open.push_back(kernel);
+  }
+  return open;
+}
+
+Result<int> summarise_session(const Context& context, const latency::SessionLog& log, const fs::path& path,
+                              double seconds) {
+  std::size_t failed = 0, unsteady = 0;
+  std::set<std::string> reasons;
+  for (const KernelRecord& r : log.session().kernels) {
+    failed += !r.failure.empty();
+    unsteady += r.failure.empty() && !r.steady;
+    if (!r.failure.empty() && reasons.size() < 5) reasons.insert(r.failure);
+  }
+  for (const std::string& reason : reasons) std::fprintf(stderr, "not measured: %s\n", reason.c_str());
+  const std::size_t total = log.session().kernels.size();
+  Record record{{"device", log.session().info.device},
+                {"precision", log.session().info.precision},
+                {"unit", log.session().info.unit},
+                {"measured", total - failed},
+                {"failed", failed},
+                {"unsteady", unsteady},
+                {"seconds", seconds},
+                {"session", path.string()}};
+  print_record(context,
+               {{"device", "device"},
+                {"precision", "precision"},
+                {"unit", "unit (measured)"},
+                {"measured", "kernels measured"},
+                {"failed", "kernels without a number"},
+                {"unsteady", "unsteady"},
+                {"seconds", "took", "s"},
+                {"session", "session"}},
+               record);
+  if (interrupted) return 130;
+  return failed == 0 ? 0 : 6;
+}
+
+// Convolution, activation and both in one: does the engine run the pair as one kernel?
+Result<int> test_fusion_pairs(const Context& context, const ProfileCommand& command,
+                              const devices::DeviceProfile& device, latency::SessionInfo info) {
+  const std::string bits = info.precision == "int8" ? " w8a8 i8" : " w32a32 i32";
+  std::vector<Record> rows;
+  for (const std::string& second : {std::string("relu"), std::string("hard_swish"), std::string("sigmoid")})
+    for (const std::string& anchor : {std::string("conv k1 s1 p0 g1 32x28x28->64x28x28"),
+                                      std::string("conv k3 s1 p1 g64 64x28x28->64x28x28")}) {
+      NAS_TRY(first, parse_signature(anchor + bits));
+      NAS_TRY(alone, parse_signature("activation 64x28x28->64x28x28 f:" + second + bits));
+      NAS_TRY(both, parse_signature(anchor + " " + second + bits));
+      std::map<std::string, std::vector<double>> times;
+      latency::ProfileHooks hooks;
+      hooks.done = [&](const KernelRecord& r) -> Result<void> {
+        if (!r.failure.empty()) return Error{r.failure, r.signature, ErrorKind::device};
+        times[r.signature] = r.visit_medians.empty() ? std::vector<double>(6, r.median) : r.visit_medians;
+        return {};
+      };
+      latency::ProfileOptions options = command.options;
+      options.redo_unsteady = false;
+      NAS_CHECK(latency::profile_kernels(device, std::vector{first, alone, both}, options, info, hooks));
+      NAS_TRY(test,
+              latency::test_fusion(times[signature(first)], times[signature(alone)], times[signature(both)]));
+      rows.push_back({{"first", anchor},
+                      {"second", second},
+                      {"statistic", test.statistic},
+                      {"low", test.interval.low},
+                      {"high", test.interval.high},
+                      {"outcome", latency::to_string(test.outcome)}});
+    }
+  print_records(context,
+                {{"first", "first"},
+                 {"second", "second"},
+                 {"statistic", "statistic"},
+                 {"low", "low"},
+                 {"high", "high"},
+                 {"outcome", "outcome"}},
+                rows);
+  return 0;
+}
+
+Result<int> run_profile(const Context& context, const ProfileCommand& command) {
+  if (command.num_threads != 1)
+    return usage_error("generated kernels run on one thread: --num-threads must be 1, found " +
+                       std::to_string(command.num_threads));
+  NAS_TRY(device, devices::load_profile(command.device, fs::path(context.project) / "devices"));
+  latency::ProfileOptions options = command.options;
+  options.cache = devices::cache_folder() / "builds";
+  options.space = command.space;
+  NAS_TRY(info, latency::describe_session(device, options));
+  const std::int64_t now = std::time(nullptr);
+  ProfileCommand ready = command;
+  ready.options = options;
+  if (!command.fusion && command.space.empty())
+    return usage_error("profile needs --space (what the kernels are for), found none");
+  latency::KernelSet set;
+  std::vector<Kernel> kernels;
+  if (!command.fusion) {
+    NAS_TRY(found, wanted_kernels(command, device, info.precision));
+    set = std::move(found);
+    kernels =
+        command.max_kernels == 0 ? set.kernels : latency::space_filling(set.kernels, command.max_kernels);
+  }
+  if (command.dry_run)
+    return print_plan(context, command, device, set, kernels.size(),
+                      latency::estimated_seconds(device, kernels, options.measure));
+  NAS_TRY(lock, devices::DeviceLock::take(devices::cache_folder() / "locks",
+                                          {device.name, devices::lock_owner(), "profile " + command.space,
+                                           ::getpid(), now + 12 * 3600},
+                                          now));
+  if (command.fusion) return test_fusion_pairs(context, ready, device, info);
+  const fs::path path = session_path(context, command, device.name, info.precision);
+  if (command.fresh) fs::remove(path);
+  NAS_TRY(log, latency::SessionLog::open(path, info));
+  const std::vector<Kernel> open = still_open(kernels, log.session(), command.unsteady);
+  const auto begin = std::chrono::steady_clock::now();
+  Progress progress("profile " + device.name, open.size(), context.quiet);
+  latency::ProfileHooks hooks;
+  hooks.done = [&](const KernelRecord& record) { return log.add(record); };
+  hooks.progress = [&](std::size_t done, std::size_t, const std::string& what) {
+    progress.update(done, what);
+  };
+  hooks.stop = [] { return interrupted.load(); };
+  ::signal(SIGINT, [](int) { interrupted = true; });
+  NAS_CHECK(latency::profile_kernels(device, open, options, info, hooks));
+  NAS_CHECK(log.add_context(info.context));
+  return summarise_session(context, log, path,
+                           std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+}
+
+}  // namespace
+
+void add_profile_commands(CLI::App& app, Context& context) {
+  auto command = std::make_shared<ProfileCommand>();
+  CLI::App* profile = add_command(
+      app, "profile", "Measure the kernels of a space on a device: its latency table",
+      {"hwnas profile host --space cifar-mbv3 --dry-run", "hwnas profile cortex-m4-qemu --space tiny"});
+  profile->add_option("device", command->device, "A device of `hwnas device list`, or a profile (FILE.json)")
+      ->required();
+  profile->add_option("--space", command->space, "A built-in space or a JSON file");
+  profile->add_option("--network", command->arch,
+                      "Only this architecture of the space: text, or a file with it");
+  profile->add_option("--precision", command->options.precision, "int8 or fp32; default: the device's first");
+  profile->add_option("--max-kernels", command->max_kernels, "Measure a space-filling choice of that many");
+  profile->add_option("--session", command->session, "The session's file; one that exists is continued");
+  auto& m = command->options.measure;
+  profile->add_option("--num-runs", m.num_runs, "Samples of a kernel at least")->check(CLI::Range(1, 100000));
+  profile->add_option("--warmup-runs", m.warmup_runs, "Runs before every visit")->check(CLI::Range(0, 10000));
+  profile->add_option("--max-secs", m.max_secs, "Measuring time of one kernel at most")
+      ->check(CLI::Range(0.001, 3600.0));
+  profile->add_option("--half-width", m.half_width, "Stop when the interval is +- this share of the median")
+      ->check(CLI::Range(1e-6, 1.0));
+  profile->add_option("--reference-every", m.reference_every,
+                      "Visits between two of the reference kernel; 0: no drift correction");
+  profile->add_option("--seed", m.seed, "Seed of the measuring order");
+  profile->add_option("--num-threads", command->num_threads, "Threads of a kernel");
+  profile->add_option("--taskset", command->options.taskset, "Cores of the agent, a hexadecimal mask");
+  profile->add_flag("--cold", command->options.cold, "Evict the caches before every sample");
+  profile->add_flag("--dry-run", command->dry_run, "Say what would be measured and how long it takes");
+  profile->add_flag("--unsteady", command->unsteady, "Only measure again what was not steady in the session");
+  profile->add_flag("--fresh", command->fresh, "Throw an existing session file away");
+  profile->add_flag("--fusion-test", command->fusion, "Test which pairs of layers the engine fuses, instead");
+  profile->callback([&context, command] {
+    context.action = [&context, command] { return run_profile(context, *command); };
+  });
+}
+
+}  // namespace nas::apps
