@@ -8,7 +8,7 @@
 namespace nas::latency {
 namespace {
 
-constexpr int kBaselineVisits = 5;
+constexpr std::size_t kBaselineVisits = 5;
 
 // A visit: some samples of one kernel in a row.
 struct Visit {
@@ -33,7 +33,11 @@ class Schedule {
   }
 
   Result<void> run(std::span<const std::size_t> kernels) {
-    for (int i = 0; i < kBaselineVisits; ++i) NAS_CHECK(visit_reference());
+    const double begin = bench_.now();
+    for (std::size_t i = 0;
+         corrects() && (i < kBaselineVisits || bench_.now() - begin < options_.baseline_secs); ++i)
+      NAS_CHECK(visit_reference());
+    baseline_ = baseline();
     const std::size_t block = std::max<std::size_t>(1, options_.block);
     for (std::size_t from = 0; from < kernels.size(); from += block) {
       NAS_CHECK(run_block(kernels.subspan(from, std::min(block, kernels.size() - from))));
@@ -139,6 +143,15 @@ class Schedule {
     return {};
   }
 
+  // The device's undisturbed speed, known before the first result: a low percentile, because other work on
+  // the device only ever slows the reference down.
+  double baseline() const {
+    std::vector<double> medians;
+    for (const Visit& visit : reference_.visits) medians.push_back(median_of(visit.seconds));
+    std::ranges::sort(medians);
+    return medians.empty() ? 1.0 : sorted_quantile(medians, 0.1);
+  }
+
   std::vector<double> factors(const State& state) const {
     if (!corrects()) return std::vector<double>(state.visits.size(), 1.0);
     std::vector<double> times, reference_times, reference_values;
@@ -147,10 +160,7 @@ class Schedule {
       reference_times.push_back(visit.time);
       reference_values.push_back(median_of(visit.seconds));
     }
-    // The usual speed is that of the session's first visits: one baseline for all, known before the first
-    // result.
-    const auto first = std::span(reference_values).first(kBaselineVisits);
-    return drift_factors(times, reference_times, reference_values, median_of(first));
+    return drift_factors(times, reference_times, reference_values, baseline_);
   }
 
   void finish_if_done(State& state) {
@@ -185,6 +195,7 @@ class Schedule {
   const MeasureOptions& options_;
   const MeasureHooks& hooks_;
   State reference_;
+  double baseline_ = 1;
   std::size_t since_reference_ = 0;
   std::uint64_t round_ = 0;
 };

@@ -31,6 +31,7 @@ struct MeasureOptions {
   std::uint32_t visit_samples = 10;  // samples of one visit
   std::uint32_t max_visits = 60;
   std::size_t reference_every = 20;  // visits between two of the reference kernel; 0: no drift correction
+  double baseline_secs = 1.0;        // of reference visits first: they show the undisturbed speed
   std::size_t block = 100;           // kernels that are interleaved with one another
   std::uint64_t seed = 1;
 };
