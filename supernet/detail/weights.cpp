@@ -1,5 +1,7 @@
 #include "supernet/detail/weights.h"
 
+#include <tbb/parallel_for.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -127,7 +129,10 @@ void WeightTable::allocate(at::Device device) {
 }
 
 void WeightTable::initialise(std::uint64_t seed) {
-  for (Parameter& p : parameters_) p.value.copy_(initial_value(p, seed));
+  tbb::parallel_for(std::size_t{0}, parameters_.size(), [&](std::size_t i) {
+    const at::NoGradGuard no_grad;
+    parameters_[i].value.copy_(initial_value(parameters_[i], seed));
+  });
 }
 
 int WeightTable::find(const ParameterKey& key) const {
