@@ -262,8 +262,4 @@ Result<KernelCode> write_kernel(const Kernel& kernel, const std::string& precisi
   return code;
 }
 
-bool has_code(const Kernel& kernel, const std::string& precision) {
-  return static_cast<bool>(steps_of(kernel, precision));
-}
-
 }  // namespace nas::devices

@@ -14,7 +14,4 @@ namespace nas::devices {
 Result<KernelCode> write_kernel(const Kernel& kernel, const std::string& precision,
                                 const std::string& function);
 
-// True when the engine has code for the kernel.
-bool has_code(const Kernel& kernel, const std::string& precision);
-
 }  // namespace nas::devices
