@@ -3,8 +3,13 @@
 namespace nas::search {
 
 Setting make_setting(const SearchSpace& space, const Judge& judge, std::uint64_t seed,
-                     std::shared_ptr<const Screen> screen) {
-  return {space, std::make_shared<const GeneForest>(space), seed, judge.objectives(), std::move(screen)};
+                     std::shared_ptr<const Screen> screen, std::shared_ptr<const Listing> listing) {
+  return {space,
+          std::make_shared<const GeneForest>(space),
+          seed,
+          judge.objectives(),
+          std::move(screen),
+          std::move(listing)};
 }
 
 Proposal& Ask::add() {

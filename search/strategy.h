@@ -12,6 +12,7 @@
 #include "search/additive.h"
 #include "search/gene_forest.h"
 #include "search/history.h"
+#include "search/listing.h"
 #include "space/search_space.h"
 
 namespace nas::search {
@@ -47,10 +48,12 @@ struct Setting {
   std::shared_ptr<const GeneForest> forest;
   std::uint64_t seed = 1;
   std::size_t objectives = 1;
-  std::shared_ptr<const Screen> screen = nullptr;  // null: nothing is known beforehand
+  std::shared_ptr<const Screen> screen = nullptr;    // null: nothing is known beforehand
+  std::shared_ptr<const Listing> listing = nullptr;  // null: every network can be scored
 };
 Setting make_setting(const SearchSpace& space, const Judge& judge, std::uint64_t seed,
-                     std::shared_ptr<const Screen> screen = nullptr);
+                     std::shared_ptr<const Screen> screen = nullptr,
+                     std::shared_ptr<const Listing> listing = nullptr);
 
 // One candidate that a strategy asks for.
 struct Proposal {

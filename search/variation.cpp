@@ -27,10 +27,12 @@ Variation::Variation(Setting setting)
 }
 
 template <class Draw>
-void Variation::until_passes(Genotype& out, Rng& rng, const Draw& draw) const {
+void Variation::until_passes(Genotype& out, Rng& rng, std::initializer_list<const Genotype*> parents,
+                             const Draw& draw) const {
   for (int tries = 0; tries < kTries; ++tries) {
     draw();
     setting_.forest->canonicalise(out);
+    if (setting_.listing) setting_.listing->snap(out, rng, {parents.begin(), parents.size()});
     if (passes(out)) return;
   }
   repair(out, rng);
@@ -39,7 +41,7 @@ void Variation::until_passes(Genotype& out, Rng& rng, const Draw& draw) const {
 void Variation::sample(Genotype& out, Rng& rng) const {
   const GeneForest& forest = *setting_.forest;
   if (out.size() != forest.size()) out = Genotype(forest.size());
-  until_passes(out, rng, [&] {
+  until_passes(out, rng, {}, [&] {
     for (std::size_t i = 0; i < forest.size(); ++i) out[i] = pick(rng, forest.choices(i));
   });
 }
@@ -47,7 +49,7 @@ void Variation::sample(Genotype& out, Rng& rng) const {
 void Variation::mutate(const Genotype& parent, Genotype& out, Rng& rng, double probability,
                        double resolution_probability) const {
   const GeneForest& forest = *setting_.forest;
-  until_passes(out, rng, [&] {
+  until_passes(out, rng, {&parent}, [&] {
     out = parent;
     for (std::size_t i = skip(rng, probability); i < blocks_.size();) {
       for (const std::uint32_t gene : blocks_[i]) out[gene] = pick(rng, forest.choices(gene));
@@ -64,7 +66,7 @@ void Variation::mutate(const Genotype& parent, Genotype& out, Rng& rng, double p
 
 void Variation::mutate_genes(const Genotype& parent, Genotype& out, Rng& rng, double probability) const {
   const GeneForest& forest = *setting_.forest;
-  until_passes(out, rng, [&] {
+  until_passes(out, rng, {&parent}, [&] {
     for (int tries = 0; tries < kTries; ++tries) {
       out = parent;
       for (std::size_t i = 0; i < forest.size(); ++i) {
@@ -80,7 +82,7 @@ void Variation::mutate_genes(const Genotype& parent, Genotype& out, Rng& rng, do
 
 void Variation::crossover(const Genotype& a, const Genotype& b, Genotype& out, Rng& rng) const {
   const std::size_t genes = setting_.forest->size();
-  until_passes(out, rng, [&] {
+  until_passes(out, rng, {&a, &b}, [&] {
     out = a;
     std::uint64_t bits = 0;
     for (std::size_t i = 0; i < genes; ++i, bits >>= 1) {

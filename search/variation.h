@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "search/strategy.h"
@@ -32,7 +33,8 @@ class Variation {
 
  private:
   template <class Draw>
-  void until_passes(Genotype& out, Rng& rng, const Draw& draw) const;
+  void until_passes(Genotype& out, Rng& rng, std::initializer_list<const Genotype*> parents,
+                    const Draw& draw) const;
   Setting setting_;
   int resolution_;
   std::vector<std::vector<std::uint32_t>> blocks_;  // gene groups without the resolution
