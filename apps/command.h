@@ -55,6 +55,7 @@ void add_device_commands(CLI::App& app, Context& context);
 void add_doctor_commands(CLI::App& app, Context& context);
 void add_predict_commands(CLI::App& app, Context& context);
 void add_profile_commands(CLI::App& app, Context& context);
+void add_search_commands(CLI::App& app, Context& context);
 void add_space_commands(CLI::App& app, Context& context);
 void add_cost_commands(CLI::App& app, Context& context);  // verbs of `space`: after add_space_commands
 void add_table_commands(CLI::App& app, Context& context);

@@ -109,6 +109,7 @@ int run(int argc, char** argv) {
   add_doctor_commands(app, context);
   add_predict_commands(app, context);
   add_profile_commands(app, context);
+  add_search_commands(app, context);
   add_space_commands(app, context);
   add_cost_commands(app, context);
   add_table_commands(app, context);

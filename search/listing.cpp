@@ -154,14 +154,19 @@ Result<CsvProblem> csv_problem(const std::string& path, const std::vector<std::s
   std::vector<Genotype> listed;
   for (std::size_t row = 0; row < table.rows.size(); ++row) {
     std::vector<double> values;
+    bool measured = true;
     for (const Metric& metric : metrics) {
       const auto named = column_of.find(metric.name);
       NAS_TRY(at, column(table, named == column_of.end() ? metric.name : named->second, path));
+      measured = measured && !table.rows[row][at].empty();
+      if (!measured) break;
       NAS_TRY(value, cell_number(table, row, at, path));
       values.push_back(value);
     }
-    if (scores.emplace(key(genes.rows[row]), std::move(values)).second) listed.push_back(genes.rows[row]);
+    if (measured && scores.emplace(key(genes.rows[row]), std::move(values)).second)
+      listed.push_back(genes.rows[row]);
   }
+  if (listed.empty()) return usage_error("no row has all metrics", path);
   NAS_TRY(space, SearchSpace::make("csv:" + path.substr(path.rfind('/') + 1), "{}", std::move(genes.genes),
                                    [](const Genotype&, Network& network) { network.layers.clear(); }));
   Evaluator evaluator{metrics, ThreadSafety::concurrent, nullptr};

@@ -30,7 +30,8 @@ class Listing {
 };
 
 // A table of networks with their numbers as a problem: columns become genes (their different values,
-// ascending, become choices) and metrics. Of rows with equal genes the first counts.
+// ascending, become choices) and metrics. Rows with an empty metric are not listed; of rows with equal genes
+// the first is.
 struct CsvProblem {
   SearchSpace space;
   Evaluator evaluator;  // fails a network that is not in the table

@@ -1,0 +1,36 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "search/feasibility.h"
+#include "search/listing.h"
+#include "search/run.h"
+#include "search/run_folder.h"
+#include "search/strategies.h"
+#include "space/base/result.h"
+
+namespace nas::apps {
+
+// A search as its configuration describes it (docs/search.md), ready to run.
+struct SearchPlan {
+  std::string name;
+  SearchSpace space;
+  search::Judge judge;
+  search::Evaluator evaluator;
+  std::vector<search::KnownCost> known;  // costs with exact answers
+  std::shared_ptr<const search::Listing> listing;
+  search::StrategyConfig strategy;
+  search::RunOptions options;
+  std::uint64_t seed = 1;
+  std::string config;  // merged, JSON text
+};
+
+// Reads `path`, applies "a.b=value" settings, and builds the problem. All errors come at once, with
+// positions.
+Result<SearchPlan> read_search_plan(const std::string& path, const std::vector<std::string>& settings,
+                                    std::optional<std::uint64_t> seed, const std::string& budget);
+
+}  // namespace nas::apps
