@@ -59,9 +59,12 @@ void add_search_commands(CLI::App& app, Context& context);
 void add_space_commands(CLI::App& app, Context& context);
 void add_cost_commands(CLI::App& app, Context& context);  // verbs of `space`: after add_space_commands
 void add_table_commands(CLI::App& app, Context& context);
-void add_train_commands(CLI::App& app, Context& context);  // in hwnas-torch only
-void add_job_commands(CLI::App& app, Context& context);    // submit, worker, cancel, pause, resume, …
-void add_watch_commands(CLI::App& app, Context& context);  // ls, status, logs
+void add_verify_commands(CLI::App& app, Context& context);
+void add_export_commands(CLI::App& app, Context& context);  // in hwnas-torch
+void add_demo_command(CLI::App& app, Context& context);     // in hwnas-torch
+void add_train_commands(CLI::App& app, Context& context);   // in hwnas-torch only
+void add_job_commands(CLI::App& app, Context& context);     // submit, worker, cancel, pause, resume, …
+void add_watch_commands(CLI::App& app, Context& context);   // ls, status, logs
 void add_db_commands(CLI::App& app, Context& context);
 
 }  // namespace nas::apps

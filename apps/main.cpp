@@ -18,6 +18,8 @@ struct TorchCommand {
 constexpr TorchCommand kTorchCommands[] = {
     {"train", "Train a once-for-all supernet, or one network"},
     {"evaluate", "Accuracy of sub-networks of a trained supernet"},
+    {"export", "A sub-network as int8 C for microcontrollers, with test vectors"},
+    {"demo", "From nothing to a network on a microcontroller, on generated images"},
 };
 
 // Shows a command's examples (kept in its footer) before its usage.
@@ -102,7 +104,7 @@ int run(int argc, char** argv) {
       }
   CLI::App app{"hwnas: networks made for your images and your device", "hwnas"};
   app.formatter(std::make_shared<ExamplesFirst>());
-  app.footer("  hwnas space list\n  hwnas space count ofa-mbv3-w1.0 -f json");
+  app.footer("  hwnas demo\n  hwnas space count ofa-mbv3-w1.0 -f json");
   add_options(app, context);
   add_data_commands(app, context);
   add_device_commands(app, context);
@@ -113,8 +115,11 @@ int run(int argc, char** argv) {
   add_space_commands(app, context);
   add_cost_commands(app, context);
   add_table_commands(app, context);
+  add_verify_commands(app, context);
 #if HWNAS_HAS_TORCH
   add_train_commands(app, context);
+  add_export_commands(app, context);
+  add_demo_command(app, context);
 #endif
   add_job_commands(app, context);
   add_watch_commands(app, context);

@@ -4,6 +4,7 @@
 
 #include "apps/command.h"
 #include "apps/progress.h"
+#include "apps/train_job.h"
 #include "space/base/file.h"
 #include "space/json/document.h"
 #include "supernet/evaluate.h"
@@ -17,90 +18,6 @@ namespace {
 using Record = nlohmann::ordered_json;
 using namespace nas::supernet;
 
-// A training run as the user gives it, by options or as a JSON file; kept in the run's folder.
-struct TrainConfig {
-  std::string space = "tiny", data = "procedural:", recipe = "sandwich", out;
-  std::string device = "cpu";
-  std::uint64_t seed = 1;
-  int batch = 64;
-  double length = 1;  // all epochs times this
-  std::int64_t checkpoint_every = 200;
-  bool skip_bad = false;
-  std::vector<int> resolutions;  // empty: the space's own
-};
-
-Record to_record(const TrainConfig& c) {
-  return {{"space", c.space},       {"data", c.data},
-          {"recipe", c.recipe},     {"device", c.device},
-          {"seed", c.seed},         {"batch", c.batch},
-          {"length", c.length},     {"checkpoint_every", c.checkpoint_every},
-          {"skip_bad", c.skip_bad}, {"resolutions", c.resolutions}};
-}
-
-Result<void> read_config(const std::string& path, TrainConfig& c) {
-  NAS_TRY(document, JsonDocument::load(path));
-  std::vector<Error> errors;
-  JsonReader reader(document, errors);
-  c.space = reader.text("space", c.space);
-  c.data = reader.text("data", c.data);
-  c.recipe = reader.text("recipe", c.recipe);
-  c.out = reader.text("out", c.out);
-  c.device = reader.text("device", c.device);
-  c.seed =
-      static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, static_cast<std::int64_t>(c.seed)));
-  c.batch = static_cast<int>(reader.integer("batch", 2, 65536, c.batch));
-  c.length = reader.number("length", 1e-6, 1e6, c.length);
-  c.checkpoint_every = reader.integer("checkpoint_every", 1, 1'000'000'000, c.checkpoint_every);
-  c.skip_bad = reader.flag("skip_bad", c.skip_bad);
-  std::vector<std::int64_t> sides(c.resolutions.begin(), c.resolutions.end());
-  for (const std::int64_t r : reader.integers("resolutions", 4, 4096, sides))
-    c.resolutions.push_back(static_cast<int>(r));
-  c.resolutions.erase(c.resolutions.begin(),
-                      c.resolutions.begin() + static_cast<std::ptrdiff_t>(sides.size()));
-  reader.done();
-  if (!errors.empty()) return join_errors(errors);
-  return {};
-}
-
-// The space for the run's images: their number of classes.
-Result<SearchSpace> space_for(const TrainConfig& c, std::size_t classes) {
-  SpaceOverrides change;
-  change.classes = static_cast<int>(classes);
-  change.resolutions = c.resolutions;
-  return load_space(c.space, change);
-}
-
-struct Job {
-  Feeds feeds;
-  SearchSpace space;
-};
-
-Result<Job> open_job(const TrainConfig& c) {
-  // The resolutions come from the space, the number of classes from the images.
-  NAS_TRY(plain, space_for(c, 0));
-  FeedOptions options;
-  options.seed = c.seed;
-  options.batch = c.batch;
-  options.resolutions = resolutions_of(plain);
-  options.skip_bad = c.skip_bad;
-  NAS_TRY(feeds, Feeds::open(c.data, options));
-  NAS_TRY(space, space_for(c, feeds.store().classes().size()));
-  return Job{std::move(feeds), std::move(space)};
-}
-
-Result<Network> network_of(const SearchSpace& space, const std::string& text) {
-  if (text == "largest") return space.lower(space.canonical(space.largest()));
-  if (text == "smallest") return space.lower(space.canonical(space.smallest()));
-  if (text == "middle") {
-    Genotype g = space.smallest();
-    for (std::size_t i = 0; i < g.size(); ++i)
-      g[i] = static_cast<std::uint8_t>(space.genes()[i].choices.size() / 2);
-    return space.lower(space.canonical(g));
-  }
-  NAS_TRY(genotype, space.parse(text));
-  return space.lower(genotype);
-}
-
 Record score_record(const std::string& name, const Score& s) {
   return {{"network", name}, {"top1", s.top1}, {"top1_low", s.top1_low}, {"top1_high", s.top1_high},
           {"top5", s.top5},  {"loss", s.loss}, {"images", s.images}};
@@ -110,11 +27,11 @@ const std::vector<Column> kScoreColumns = {
     {"network", "network"}, {"top1", "top-1"}, {"top1_low", "95 % from"}, {"top1_high", "to"},
     {"top5", "top-5"},      {"loss", "loss"},  {"images", "images"}};
 
-Result<std::vector<Record>> score_all(const Job& job, const Supernet& supernet,
+Result<std::vector<Record>> score_all(const TrainJob& job, const Supernet& supernet,
                                       const std::vector<std::string>& names, data::Split split) {
   std::vector<Network> networks;
   for (const std::string& name : names) {
-    NAS_TRY(network, network_of(job.space, name));
+    NAS_TRY(network, network_named(job.space, name));
     networks.push_back(std::move(network));
   }
   NAS_TRY(scores, evaluate(supernet, networks, job.feeds.recalibration(), job.feeds.scoring(split)));
@@ -152,7 +69,7 @@ Record step_record(const TrainProgress& p) {
 }
 
 Result<int> run_train(const Context& context, TrainConfig config, const std::string& config_file) {
-  if (!config_file.empty()) NAS_CHECK(read_config(config_file, config));
+  if (!config_file.empty()) NAS_CHECK(read_train_config(config_file, config));
   if (config.out.empty()) config.out = context.project + "/runs/" + config.space + "-" + config.recipe;
   prepare_runtime();
   const RuntimeReport runtime = inspect_runtime();
@@ -160,7 +77,7 @@ Result<int> run_train(const Context& context, TrainConfig config, const std::str
   NAS_TRY(plain, load_recipe(config.recipe));
   Recipe recipe = scaled(plain, config.length);
   if (recipe.bf16 && !runtime.bf16_is_fast) recipe.bf16 = false;
-  NAS_TRY(job, open_job(config));
+  NAS_TRY(job, open_train_job(config));
   NAS_TRY(supernet, Supernet::make(job.space, {config.seed, config.device}));
   const std::filesystem::path out = config.out;
   NAS_CHECK(write_file(out / "config.json", to_record(config).dump(2) + "\n"));
@@ -207,16 +124,16 @@ struct EvaluateOptions {
 Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
   prepare_runtime();
   TrainConfig config;
-  NAS_CHECK(read_config(o.run + "/config.json", config));
+  NAS_CHECK(read_train_config(o.run + "/config.json", config));
   if (!o.data.empty()) config.data = o.data;
-  NAS_TRY(job, open_job(config));
+  NAS_TRY(job, open_train_job(config));
   const data::Split split = o.split == "test" ? data::Split::test : data::Split::validation;
   const std::string weights = o.run + "/supernet.safetensors";
   NAS_TRY(loaded, load_supernet(weights, job.space, {config.seed, config.device}));
   if (!o.extract.empty()) {
     if (o.networks.size() != 1)
       return usage_error("--extract takes one network, found " + std::to_string(o.networks.size()));
-    NAS_TRY(network, network_of(job.space, o.networks.front()));
+    NAS_TRY(network, network_named(job.space, o.networks.front()));
     Provenance p = loaded.provenance;
     p.genotype = o.networks.front();
     p.note = "extracted";

@@ -1,0 +1,122 @@
+#include <filesystem>
+#include <memory>
+#include <sstream>
+
+#include "apps/command.h"
+#include "apps/verify.h"
+#include "devices/emulator/qemu.h"
+#include "space/base/file.h"
+
+namespace nas::apps {
+namespace {
+
+namespace fs = std::filesystem;
+using Record = nlohmann::ordered_json;
+using devices::emulator::Emulator;
+
+// Every file that SHA256SUMS names has the content it had when it was written.
+Result<void> check_sums(const fs::path& folder) {
+  NAS_TRY(sums, read_file(folder / "SHA256SUMS", 1 << 20));
+  std::istringstream lines(sums);
+  int files = 0;
+  for (std::string line; std::getline(lines, line); ++files) {
+    if (line.size() < 67 || line.find("..") != std::string::npos || line[66] == '/')
+      return Error{"SHA256SUMS: not a line of sum and file: \"" + line.substr(0, 80) + "\"", folder.string(),
+                   ErrorKind::verification};
+    const std::string name = line.substr(66);
+    NAS_TRY(sum, sha256_file(folder / name));
+    if (sum != line.substr(0, 64))
+      return Error{"was changed after the export", (folder / name).string(), ErrorKind::verification};
+  }
+  if (files == 0) return Error{"SHA256SUMS names no file", folder.string(), ErrorKind::verification};
+  return {};
+}
+
+Result<devices::emulator::Program> program_of(const fs::path& folder) {
+  devices::emulator::Program program;
+  for (const char* name : {"net.h", "net.c", "test_vectors.h", "test_main.c"}) {
+    NAS_TRY(text, read_file(folder / "c" / name, std::uint64_t{1} << 28));
+    program.sources[name] = std::move(text);
+  }
+  // On this machine the emulator's frame starts nas_main() too, so that both run the same program.
+  program.flags = {"-std=c99", "-O2", "-DNET_BOARD"};
+  return program;
+}
+
+Record row(const std::string& where, const Result<devices::emulator::EmulatedRun>& run) {
+  Record record{{"runtime", where}};
+  if (!run) {
+    record["state"] = "not run";
+    record["note"] = run.error().message;
+    return record;
+  }
+  record["state"] = run->exit_code == 0 ? "equal" : "differs";
+  if (run->exit_code != 0)
+    record["note"] = std::to_string(run->exit_code) + " vectors differ (99: the program crashed)";
+  if (!run->regions.empty()) record["instructions"] = run->regions.front().total;
+  return record;
+}
+
+}  // namespace
+
+Result<std::vector<Record>> verify_folder(const std::string& path, const std::string& cache) {
+  const fs::path folder = path;
+  NAS_CHECK(check_sums(folder));
+  NAS_TRY(program, program_of(folder));
+  const Emulator emulator(cache);
+  std::vector<Record> rows;
+  const auto on_host = [&]() -> Result<devices::emulator::EmulatedRun> {
+    NAS_TRY(built, emulator.build_host(program));
+    return emulator.run_host(built);
+  };
+  rows.push_back(row("this machine", on_host()));
+  for (const char* board_name : {"mps2-an386", "mps2-an500", "netduinoplus2"}) {
+    const auto on_board = [&]() -> Result<devices::emulator::EmulatedRun> {
+      NAS_TRY(board, devices::emulator::find_board(board_name));
+      NAS_TRY(built, emulator.build(board, program));
+      return emulator.run(board, built, {.count = true});
+    };
+    rows.push_back(row(std::string(board_name) + " (emulated)", on_board()));
+  }
+  return rows;
+}
+
+namespace {
+
+Result<int> run_verify(const Context& context, const std::string& folder) {
+  NAS_TRY(rows, verify_folder(folder, cache_folder()));
+  print_records(context,
+                {{"runtime", "runtime"},
+                 {"state", "outputs"},
+                 {"instructions", "instructions an image"},
+                 {"note", "note"}},
+                rows);
+  bool ran = false;
+  for (const Record& r : rows) {
+    if (r["state"] == "differs")
+      return Error{"the exported forms do not compute the same", folder, ErrorKind::verification};
+    ran = ran || r["state"] == "equal";
+  }
+  if (!ran) return Error{"no runtime could run the export", folder, ErrorKind::verification};
+  return 0;
+}
+
+}  // namespace
+
+std::string cache_folder() {
+  if (const char* own = std::getenv("HWNAS_CACHE")) return own;
+  if (const char* home = std::getenv("HOME")) return std::string(home) + "/.cache/hwnas";
+  return (fs::temp_directory_path() / "hwnas-cache").string();
+}
+
+void add_verify_commands(CLI::App& app, Context& context) {
+  auto folder = std::make_shared<std::string>();
+  CLI::App* command = add_command(
+      app, "verify", "Prove that an exported folder computes what it should, everywhere it can run",
+      {"hwnas verify exports/middle", "hwnas verify exports/middle -f json"});
+  command->add_option("DIR", *folder, "An exported folder")->required();
+  command->callback(
+      [&context, folder] { context.action = [&context, folder] { return run_verify(context, *folder); }; });
+}
+
+}  // namespace nas::apps

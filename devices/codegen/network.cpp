@@ -1,0 +1,238 @@
+#include "devices/codegen/network.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "devices/codegen/reference.h"
+
+namespace nas::devices::codegen {
+namespace {
+
+KernelKind kind_of(DeployedKind kind) {
+  switch (kind) {
+    case DeployedKind::conv:
+      return KernelKind::conv;
+    case DeployedKind::depthwise:
+      return KernelKind::depthwise;
+    case DeployedKind::fully_connected:
+      return KernelKind::fully_connected;
+    case DeployedKind::add:
+      return KernelKind::add;
+    case DeployedKind::scale_channels:
+      return KernelKind::scale_channels;
+    case DeployedKind::average_pool:
+      return KernelKind::average_pool;
+    case DeployedKind::max_pool:
+      return KernelKind::max_pool;
+    case DeployedKind::activation:
+      break;
+  }
+  return KernelKind::lookup;
+}
+
+const Quantization& grid(const QuantizedNetwork& network, std::int32_t tensor) {
+  return network.tensors[static_cast<std::size_t>(tensor)];
+}
+
+// relu and relu6 as a clamp on the output grid.
+void set_clamp(Activation activation, const Quantization& out, Int8Params& params) {
+  if (activation != Activation::relu && activation != Activation::relu6) return;
+  params.clamp_low = std::max(-128, out.zero);
+  if (activation == Activation::relu6)
+    params.clamp_high = static_cast<std::int32_t>(std::min(127.0, out.zero + std::round(6 / out.scale)));
+}
+
+Result<void> set_multipliers(const QuantizedNetwork& network, std::size_t index, const Quantization& result,
+                             Int8Params& params) {
+  const DeployedOp& op = network.deployment.ops[index];
+  std::vector<double> reals;
+  const double in = grid(network, op.inputs[0]).scale;
+  if (op.kind == DeployedKind::add) {
+    const double second = grid(network, op.inputs[1]).scale, t = 2 * std::max(in, second);
+    reals = {in / t, second / t, t / (1048576.0 * result.scale)};
+  } else if (op.kind == DeployedKind::scale_channels) {
+    reals = {in * grid(network, op.inputs[1]).scale / result.scale};
+  } else {
+    for (const double w : network.weights[index].scales) reals.push_back(in * w / result.scale);
+  }
+  for (const double real : reals) {
+    NAS_TRY(multiplier, make_multiplier(real));
+    params.multipliers.push_back(multiplier);
+  }
+  return {};
+}
+
+std::string number(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.9g", value);
+  return text;
+}
+
+// Every op's kernel, in place where the plan put its output on its input.
+Result<std::vector<NamedKernel>> all_kernels(const QuantizedNetwork& network, bool in_place) {
+  std::vector<NamedKernel> kernels;
+  for (std::size_t i = 0; i < network.deployment.ops.size(); ++i) {
+    NAS_TRY(kernel, kernel_of(network, i));
+    kernel.spec.in_place = in_place && can_run_in_place(network.deployment.ops[i]);
+    kernels.push_back(std::move(kernel));
+  }
+  return kernels;
+}
+
+// The most scratch that any wanted target asks for.
+Result<std::vector<std::int64_t>> scratch_of(const std::vector<NamedKernel>& kernels,
+                                             const CodegenOptions& options) {
+  std::vector<std::int64_t> scratch;
+  for (const NamedKernel& kernel : kernels) {
+    std::size_t most = 0;
+    const std::pair<Target, bool> targets[] = {
+        {Target::portable, options.portable}, {Target::dsp, options.dsp}, {Target::neon, options.neon}};
+    for (const auto& [target, wanted] : targets) {
+      if (!wanted) continue;
+      NAS_TRY(bytes, scratch_bytes(kernel.spec, target, options));
+      most = std::max(most, bytes);
+    }
+    scratch.push_back(static_cast<std::int64_t>(most));
+  }
+  return scratch;
+}
+
+std::int64_t constant_bytes(const QuantizedNetwork& network, const std::vector<NamedKernel>& kernels) {
+  std::int64_t bytes = 0;
+  for (std::size_t i = 0; i < kernels.size(); ++i) {
+    const auto& params = std::get<Int8Params>(kernels[i].params);
+    bytes += static_cast<std::int64_t>(network.weights[i].values.size() + 4 * params.bias.size() +
+                                       8 * params.multipliers.size() + (params.table ? 256 : 0));
+  }
+  return bytes;
+}
+
+std::string header_text(const QuantizedNetwork& network, const GeneratedNetwork& made) {
+  const Shape in = network.deployment.input, out = network.deployment.ops.back().out;
+  const auto define = [](const std::string& name, const std::string& value) {
+    return "#define " + name + " " + value + "\n";
+  };
+  std::string h =
+      "/* Written by hwnas. int8 network: real = scale * (q - zero). */\n#ifndef NET_H\n#define NET_H\n";
+  h += "#include <stdint.h>\n\n";
+  h += define("NET_ARENA_BYTES", std::to_string(made.arena_bytes));
+  h += "/* Constants of the network; the code comes on top. */\n";
+  h += define("NET_FLASH_BYTES", std::to_string(made.weight_bytes));
+  h += define("NET_INPUT_HEIGHT", std::to_string(in.height)) +
+       define("NET_INPUT_WIDTH", std::to_string(in.width)) +
+       define("NET_INPUT_CHANNELS", std::to_string(in.channels));
+  h += define("NET_INPUT_BYTES", std::to_string(in.elements())) +
+       define("NET_OUTPUTS", std::to_string(out.elements()));
+  h += define("NET_INPUT_SCALE", number(network.tensors.front().scale) + "f") +
+       define("NET_INPUT_ZERO", "(" + std::to_string(network.tensors.front().zero) + ")");
+  h += define("NET_OUTPUT_SCALE", number(network.tensors.back().scale) + "f") +
+       define("NET_OUTPUT_ZERO", "(" + std::to_string(network.tensors.back().zero) + ")");
+  h += "\n/* Define these to the board's sizes and the compiler refuses a network that does not fit. */\n";
+  h += "#if defined(NET_MAX_ARENA_BYTES) && NET_ARENA_BYTES > NET_MAX_ARENA_BYTES\n"
+       "#error \"the network's arena is larger than NET_MAX_ARENA_BYTES\"\n#endif\n";
+  h += "#if defined(NET_MAX_FLASH_BYTES) && NET_FLASH_BYTES > NET_MAX_FLASH_BYTES\n"
+       "#error \"the network's constants are larger than NET_MAX_FLASH_BYTES\"\n#endif\n\n";
+  h += "/* `arena`: NET_ARENA_BYTES bytes, aligned to 16. Write the image (H, W, C order) to "
+       "net_input(arena), call\n"
+       "   net_run(arena), read NET_OUTPUTS values from net_output(arena). The input is overwritten. */\n";
+  h += "int8_t *net_input(void *arena);\nvoid net_run(void *arena);\nconst int8_t *net_output(void "
+       "*arena);\n\n#endif\n";
+  return h;
+}
+
+std::string run_text(const QuantizedNetwork& network, const std::vector<NamedKernel>& kernels,
+                     const ArenaPlan& plan) {
+  const auto at = [&](std::int32_t tensor) {
+    return "a + " + std::to_string(plan.tensors[static_cast<std::size_t>(tensor)].offset);
+  };
+  const auto last = static_cast<std::int32_t>(kernels.size());
+  std::string c = "\nint8_t *net_input(void *arena) { return (int8_t *)arena + " +
+                  std::to_string(plan.tensors[0].offset) + "; }\n";
+  c += "const int8_t *net_output(void *arena) { return (const int8_t *)arena + " +
+       std::to_string(plan.tensors[static_cast<std::size_t>(last)].offset) + "; }\n";
+  c += "void net_run(void *arena) {\n  int8_t *a = (int8_t *)arena;\n";
+  for (std::size_t i = 0; i < kernels.size(); ++i) {
+    const DeployedOp& op = network.deployment.ops[i];
+    c += "  " + kernels[i].name + "(" + at(op.inputs[0]) + ", ";
+    if (op.inputs[1] >= 0) c += at(op.inputs[1]) + ", ";
+    c +=
+        at(static_cast<std::int32_t>(i) + 1) + ", a + " + std::to_string(plan.scratch[i + 1].offset) + ");\n";
+  }
+  return c + "}\n";
+}
+
+}  // namespace
+
+Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index) {
+  const DeployedOp& op = network.deployment.ops[index];
+  const QuantizedWeights& weights = network.weights[index];
+  const Quantization &out = network.tensors[index + 1], &before = network.before[index];
+  NamedKernel kernel;
+  kernel.name = "net_op" + std::to_string(index);
+  kernel.spec.kind = kind_of(op.kind);
+  kernel.spec.input = op.in;
+  kernel.spec.out_channels = op.out.channels;
+  kernel.spec.kernel = op.kernel;
+  kernel.spec.stride = op.stride;
+  kernel.spec.padding = op.padding;
+  kernel.spec.activation = op.activation;
+  Int8Params params;
+  params.weights = weights.values;
+  params.bias = weights.bias;
+  params.input_zero = grid(network, op.inputs[0]).zero;
+  if (op.inputs[1] >= 0) params.second_zero = grid(network, op.inputs[1]).zero;
+  params.output_zero = before.zero;
+  const bool pools = op.kind == DeployedKind::average_pool || op.kind == DeployedKind::max_pool;
+  if (op.kind == DeployedKind::activation) {
+    const Quantization& in = grid(network, op.inputs[0]);
+    params.output_zero = 0;
+    params.input_zero = 0;
+    params.table = activation_table(op.activation, in.scale, in.zero, out.scale, out.zero);
+  } else if (!pools) {
+    NAS_CHECK(set_multipliers(network, index, before, params));
+    set_clamp(op.activation, out, params);
+    if (needs_table(op.activation))
+      params.table = activation_table(op.activation, before.scale, before.zero, out.scale, out.zero);
+  }
+  kernel.params = std::move(params);
+  return kernel;
+}
+
+Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network, const CodegenOptions& options) {
+  NAS_TRY(wish, all_kernels(network, true));
+  NAS_TRY(scratch, scratch_of(wish, options));
+  const MemoryProgram program = memory_program(network.deployment, scratch, 1, true);
+  const ArenaPlan plan = plan_arena(program);
+  for (std::size_t i = 0; i < wish.size(); ++i) {
+    const auto in = static_cast<std::size_t>(network.deployment.ops[i].inputs[0]);
+    wish[i].spec.in_place = wish[i].spec.in_place && plan.tensors[in].offset == plan.tensors[i + 1].offset;
+  }
+  GeneratedNetwork made;
+  NAS_TRY(kernels_text, generate_source(wish, options));
+  made.arena_bytes = plan.size.count();
+  made.arena_bound = plan.bound.count();
+  made.weight_bytes = constant_bytes(network, wish);
+  made.header = header_text(network, made);
+  made.source = "#include \"net.h\"\n" + kernels_text + run_text(network, wish, plan);
+  for (const NamedKernel& kernel : wish) made.functions.push_back(kernel.name);
+  return made;
+}
+
+Result<std::vector<std::int8_t>> run_reference(const QuantizedNetwork& network,
+                                               std::span<const std::int8_t> input, Rounding rounding) {
+  std::vector<std::vector<std::int8_t>> tensors{{input.begin(), input.end()}};
+  static const std::vector<std::int8_t> kNothing;
+  for (std::size_t i = 0; i < network.deployment.ops.size(); ++i) {
+    const DeployedOp& op = network.deployment.ops[i];
+    NAS_TRY(kernel, kernel_of(network, i));
+    const auto& params = std::get<Int8Params>(kernel.params);
+    NAS_CHECK(check(kernel.spec, params));
+    const auto& second = op.inputs[1] >= 0 ? tensors[static_cast<std::size_t>(op.inputs[1])] : kNothing;
+    tensors.push_back(run_reference(kernel.spec, params, tensors[static_cast<std::size_t>(op.inputs[0])],
+                                    second, rounding));
+  }
+  return std::move(tensors.back());
+}
+
+}  // namespace nas::devices::codegen

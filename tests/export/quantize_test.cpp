@@ -1,0 +1,186 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "devices/codegen/network.h"
+#include "devices/emulator/qemu.h"
+#include "supernet/quantize/float_executor.h"
+#include "supernet/quantize/quantize.h"
+#include "tests/export/random_network.h"
+
+namespace nas {
+namespace {
+
+using supernet::FloatExecutor;
+using supernet::fold;
+using supernet::quantize;
+using testing_support::random_images;
+using testing_support::random_network;
+
+struct Case {
+  const char* space;
+  int resolution;
+};
+constexpr Case kCases[] = {
+    {"tiny", 16}, {"cifar-mbv3", 24}, {"mcunet", 48}, {"proxylessnas", 32}, {"mnasnet-accel", 32}};
+
+SearchSpace space_of(const Case& c) {
+  return *load_space(c.space, {.classes = 10, .resolutions = {c.resolution}});
+}
+
+Genotype genotype_of(const SearchSpace& space, std::uint64_t index) {
+  Rng rng(11, "export", 0, index);
+  Genotype g = space.sample(rng);
+  if (const int width = space.find("width"); width >= 0)
+    g[static_cast<std::size_t>(width)] = 1;  // keeps mcunet small
+  return g;
+}
+
+std::vector<std::int8_t> on_grid(const std::vector<float>& image, const Quantization& grid) {
+  std::vector<std::int8_t> q;
+  for (const float v : image) q.push_back(supernet::to_grid(v, grid));
+  return q;
+}
+
+std::string bytes_of(const std::vector<std::int8_t>& values) { return {values.begin(), values.end()}; }
+
+constexpr const char* kMain = R"(
+#include "nas_board.h"
+#include "net.h"
+static int8_t arena[NET_ARENA_BYTES] __attribute__((aligned(16)));
+int nas_main(void) {
+  if (nas_read_file("in.bin", net_input(arena), NET_INPUT_BYTES) != NET_INPUT_BYTES) return 1;
+  nas_region_begin();
+  net_run(arena);
+  nas_region_end();
+  return nas_write_file("out.bin", net_output(arena), NET_OUTPUTS) == NET_OUTPUTS ? 0 : 2;
+}
+)";
+
+devices::emulator::Emulator emulator() {
+  return devices::emulator::Emulator(std::filesystem::temp_directory_path() / "hwnas-test-cache");
+}
+
+TEST(FoldedNetwork, ComputesWhatTheLayersDefine) {
+  // Oracle: one convolution, batch norm and activation at one output pixel, written out from the definition.
+  const SearchSpace space = space_of(kCases[0]);
+  const auto trained = random_network(space, space.largest(), 1);
+  const auto folded = fold(trained);
+  ASSERT_TRUE(folded) << to_string(folded.error());
+  const auto image = random_images(trained.network.layers[0].out, 1, 2)[0];
+  std::vector<float> stem;
+  (void)FloatExecutor(*folded).run(image,
+                                   [&](std::size_t tensor, bool before, std::span<const float> values) {
+                                     if (tensor == 1 && !before) stem.assign(values.begin(), values.end());
+                                   });
+  const Layer& conv = trained.network.layers[1];
+  const auto part = [&](std::size_t layer, const char* name) { return trained.find(layer, name)->values; };
+  for (int o = 0; o < conv.out.channels; ++o)
+    for (const auto& [y, x] : {std::pair{0, 0}, std::pair{3, 5}}) {
+      double sum = 0;
+      for (int c = 0; c < 3; ++c)
+        for (int ky = 0; ky < 3; ++ky)
+          for (int kx = 0; kx < 3; ++kx) {
+            const int iy = 2 * y + ky - 1, ix = 2 * x + kx - 1;
+            if (iy < 0 || ix < 0) continue;
+            sum += image[static_cast<std::size_t>((iy * conv.in.width + ix) * 3 + c)] *
+                   part(1, "weight")[static_cast<std::size_t>(((o * 3 + c) * 3 + ky) * 3 + kx)];
+          }
+      const auto k = static_cast<std::size_t>(o);
+      const double normal =
+          (sum - part(2, "mean")[k]) / std::sqrt(part(2, "variance")[k] + trained.batch_norm_epsilon);
+      const double expected = std::clamp(normal * part(2, "scale")[k] + part(2, "shift")[k], 0.0, 6.0);
+      EXPECT_NEAR(stem[static_cast<std::size_t>((y * conv.out.width + x) * conv.out.channels + o)], expected,
+                  1e-5);
+    }
+}
+
+TEST(Quantize, KeepsTheLogitsCloseToTheFloatNetwork) {
+  for (const Case& c : kCases) {
+    const SearchSpace space = space_of(c);
+    const auto folded = fold(random_network(space, genotype_of(space, 0), 3));
+    ASSERT_TRUE(folded) << to_string(folded.error());
+    const auto images = random_images(folded->deployment.input, 16, 4);
+    const auto quantized = quantize(*folded, images);
+    ASSERT_TRUE(quantized) << to_string(quantized.error());
+    const FloatExecutor executor(*folded);
+    double error = 0, power = 0;
+    for (const auto& image : images) {
+      const auto exact = executor.run(image);
+      const auto rounded = devices::codegen::run_reference(*quantized, on_grid(image, quantized->tensors[0]));
+      ASSERT_TRUE(rounded) << to_string(rounded.error());
+      for (std::size_t k = 0; k < exact.size(); ++k) {
+        const double off = supernet::from_grid((*rounded)[k], quantized->tensors.back()) - exact[k];
+        error += off * off;
+        power += exact[k] * exact[k];
+      }
+    }
+    EXPECT_LT(std::sqrt(error / power), 0.25) << c.space;  // random weights, up to 60 operations deep
+  }
+}
+
+TEST(Quantize, DoesNotDependOnTheOrderOfImagesOrOnThreads) {
+  const SearchSpace space = space_of(kCases[0]);
+  const auto folded = *fold(random_network(space, space.largest(), 3));
+  auto images = random_images(folded.deployment.input, 12, 4);
+  const auto one = *quantize(folded, images);
+  std::reverse(images.begin(), images.end());
+  const auto two = *quantize(folded, images);
+  for (std::size_t t = 0; t < one.tensors.size(); ++t) {
+    EXPECT_EQ(one.tensors[t].scale, two.tensors[t].scale);
+    EXPECT_EQ(one.tensors[t].zero, two.tensors[t].zero);
+  }
+}
+
+TEST(Quantize, RefusesMissingWrongAndBrokenImages) {
+  const SearchSpace space = space_of(kCases[0]);
+  const auto folded = *fold(random_network(space, space.smallest(), 3));
+  EXPECT_THAT(quantize(folded, {}).error().message, testing::HasSubstr("at least one calibration image"));
+  const std::vector<std::vector<float>> small(1, std::vector<float>(7));
+  EXPECT_THAT(quantize(folded, small).error().message, testing::HasSubstr("need 768 values, found 7"));
+  auto broken = random_images(folded.deployment.input, 1, 4);
+  broken[0][5] = std::nanf("");
+  EXPECT_THAT(quantize(folded, broken).error().message, testing::HasSubstr("not finite"));
+}
+
+TEST(GeneratedNetwork, ComputesOnHostAndCortexM4WhatTheReferenceComputes) {
+  const auto runner = emulator();
+  const auto m4 = devices::emulator::find_board("mps2-an386");
+  ASSERT_TRUE(m4);
+  for (const Case& c : kCases) {
+    const SearchSpace space = space_of(c);
+    for (std::uint64_t n = 0; n < 2; ++n) {
+      const auto folded = *fold(random_network(space, genotype_of(space, n), 5 + n));
+      const auto images = random_images(folded.deployment.input, 4, 6);
+      const auto quantized = *quantize(folded, images);
+      const auto made = devices::codegen::generate_network(quantized, {.neon = false});
+      ASSERT_TRUE(made) << to_string(made.error());
+      EXPECT_EQ(made->source, devices::codegen::generate_network(quantized, {.neon = false})->source);
+      EXPECT_LE(static_cast<double>(made->arena_bytes), 1.05 * static_cast<double>(made->arena_bound))
+          << c.space;
+      const auto input = on_grid(images[0], quantized.tensors[0]);
+      const auto expected = *devices::codegen::run_reference(quantized, input);
+      const devices::emulator::Program program{
+          {{"net.h", made->header}, {"net.c", made->source}, {"main.c", kMain}},
+          {"-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic"}};
+      devices::emulator::RunOptions options;
+      options.files["in.bin"] = bytes_of(input);
+      options.wanted = {"out.bin"};
+      const auto host = runner.build_host(program);
+      ASSERT_TRUE(host) << to_string(host.error());
+      const auto on_host = runner.run_host(*host, options);
+      ASSERT_TRUE(on_host) << to_string(on_host.error());
+      EXPECT_EQ(on_host->files.at("out.bin"), bytes_of(expected)) << c.space;
+      const auto firmware = runner.build(*m4, program);
+      if (!firmware) GTEST_SKIP() << "no Cortex-M toolchain: " << to_string(firmware.error());
+      const auto on_board = runner.run(*m4, *firmware, options);
+      ASSERT_TRUE(on_board) << to_string(on_board.error());
+      EXPECT_EQ(on_board->files.at("out.bin"), bytes_of(expected)) << c.space;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nas
