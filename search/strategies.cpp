@@ -5,7 +5,9 @@
 
 #include "search/evolution.h"
 #include "search/genetic.h"
+#include "search/local_search.h"
 #include "search/plain_search.h"
+#include "search/predictor_search.h"
 #include "search/text.h"
 #include "space/json/document.h"
 
@@ -48,6 +50,21 @@ const std::vector<std::pair<std::string, Make>>& makers() {
        }},
       {"nsga2", [](const auto& c, const auto& s) { return genetic(c, s, Survival::crowding); }},
       {"sms-emoa", [](const auto& c, const auto& s) { return genetic(c, s, Survival::hypervolume); }},
+      {"local-search",
+       [](const auto& c, const auto& s) { return Strategy(c.name, LocalSearch(s, or_else(c.population, 16))); }},
+      {"predictor",
+       [](const auto& c, const auto& s) {
+         PredictorOptions options;
+         options.initial = or_else(c.population, options.initial);
+         options.batch = or_else(c.batch, options.batch);
+         return Strategy(c.name, PredictorSearch(s, options));
+       }},
+      {"successive-halving",
+       [](const auto& c, const auto& s) {
+         HalvingOptions options;
+         options.networks = or_else(c.population, options.networks);
+         return Strategy(c.name, SuccessiveHalving(s, options));
+       }},
   };
   return kMakers;
 }

@@ -4,11 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "search/evolution.h"
 #include "search/exact.h"
 #include "search/genetic.h"
+#include "search/hypervolume.h"
+#include "search/local_search.h"
 #include "search/plain_search.h"
+#include "search/predictor_search.h"
 #include "tests/search/fixtures.h"
 
 namespace nas::search {
@@ -150,6 +154,65 @@ TEST(OfaEvolution, CountsTheLastGeneration) {
     if (run->history.better(row, best)) best = row;
   EXPECT_EQ(*run->history.best(), best);
   EXPECT_EQ(run->history.info(static_cast<Row>(run->history.size() - 1)).generation, 3u);
+}
+
+TEST(PredictorSearch, FindsTheConstrainedOptimumInAThirtiethOfTheSpace) {
+  const OneObjective problem;
+  PredictorOptions options;
+  options.initial = 100;
+  options.batch = 70;
+  options.members = 2;
+  EXPECT_GE(problem.hits([&](Setting s) { return Strategy("predictor", PredictorSearch(std::move(s), options)); }, 800), 19);
+}
+
+TEST(LocalSearch, EndsWhereNoNeighbourIsBetter) {
+  const OneObjective problem;
+  const Evaluator evaluator = test::additive_evaluator({"error", "latency_ms"}, {problem.error, problem.latency});
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Strategy strategy("local", LocalSearch(make_setting(problem.space, problem.judge, seed), 16));
+    const auto run = run_search(problem.space, problem.judge, evaluator, strategy, test::evaluations(2430));
+    const double best = run->history.values(*run->history.best())[0];
+    for (const Genotype& g : problem.space.neighbours(run->history.genotype(*run->history.best()))) {
+      EXPECT_TRUE(problem.latency(g) > problem.limit || problem.error(g) >= best);
+    }
+  }
+}
+
+TEST(LocalSearch, WithTwoObjectivesComesToTheTrueFront) {
+  const SearchSpace space = test::block_space(1, 3, 3, 3);  // 3 * (9 + 81 + 729)
+  const auto judge = *Judge::make(test::two_objectives(), kMetrics);
+  const std::vector<Additive> costs{test::block_cost(space, 1, -1), test::block_cost(space, 2, 1)};
+  const auto truth = exact_front(space, costs);
+  RunOptions options = test::evaluations(1000);
+  options.reference = {10.1, 60};
+  Strategy strategy("local", LocalSearch(make_setting(space, judge, 1), 8));
+  const auto run = run_search(space, judge, test::additive_evaluator({"error", "latency_ms"}, costs), strategy, options);
+  ASSERT_TRUE(run);
+  EXPECT_GE(run->progress.hypervolume, 0.995 * hypervolume(truth->points(), options.reference));
+}
+
+TEST(SuccessiveHalving, PromotesTheBestAndCrownsOnlyFullFidelity) {
+  const SearchSpace space = test::block_space(2, 3, 3, 3);
+  const auto judge = *Judge::make({{{"error"}}, {}}, {kMetrics[0]});
+  const Additive error = test::block_cost(space, 1, -1);
+  std::vector<double> effort;
+  Evaluator evaluator{{kMetrics[0]}, ThreadSafety::one_at_a_time, nullptr};
+  evaluator.score = [&](std::span<const Genotype> batch, double fidelity, Scores& scores) {
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      effort.push_back(fidelity);
+      scores.row(i)[0] = error(batch[i]);
+    }
+  };
+  Strategy strategy("halving", SuccessiveHalving(make_setting(space, judge, 1), {27, 3, 3}));
+  const auto run = run_search(space, judge, evaluator, strategy, test::evaluations(39));
+  ASSERT_TRUE(run);
+  EXPECT_EQ(std::ranges::count_if(effort, [](double f) { return std::abs(f - 1.0 / 9) < 1e-12; }), 27);
+  EXPECT_EQ(std::ranges::count_if(effort, [](double f) { return std::abs(f - 1.0 / 3) < 1e-12; }), 9);
+  EXPECT_EQ(std::ranges::count(effort, 1.0), 3);
+  double best = 1e300;
+  for (Row row = 0; row < 27; ++row) best = std::min(best, run->history.values(row)[0]);
+  EXPECT_EQ(run->history.values(*run->history.best())[0], best);
+  EXPECT_EQ(run->history.info(*run->history.best()).fidelity, 1);
 }
 
 TEST(SmsEmoa, CoversAtLeastTheVolumeOfRandomSearch) {
