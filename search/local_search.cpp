@@ -53,7 +53,8 @@ void LocalSearch::ask(const History& history, Ask& ask) {
 void LocalSearch::tell(const History& history, std::span<const Row> rows) {
   ++step_;
   if (variation_.setting().objectives > 1) {
-    if (current_ >= 0) explored_.insert(std::ranges::lower_bound(explored_, current_), static_cast<Row>(current_));
+    if (current_ >= 0)
+      explored_.insert(std::ranges::lower_bound(explored_, current_), static_cast<Row>(current_));
     return;
   }
   std::int64_t best = current_;
@@ -113,7 +114,8 @@ void SuccessiveHalving::save(nlohmann::json& out) const {
 Result<void> SuccessiveHalving::load(const nlohmann::json& state) {
   NAS_CHECK(read_state(state, "bracket", bracket_));
   NAS_CHECK(read_state(state, "rung", rung_));
-  if (rung_ >= options_.rungs) return Error{"saved search state: rung " + std::to_string(rung_) + " does not exist"};
+  if (rung_ >= options_.rungs)
+    return Error{"saved search state: rung " + std::to_string(rung_) + " does not exist"};
   return read_state(state, "rows", rows_);
 }
 

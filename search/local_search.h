@@ -9,8 +9,8 @@
 namespace nas::search {
 
 // Looks at all networks that differ in one gene from a good one. One objective: climbs from the best of some
-// random networks until no neighbour is better, then starts again. Several: explores every member of the front
-// (Pareto local search, Paquete et al. 2004), then starts again.
+// random networks until no neighbour is better, then starts again. Several: explores every member of the
+// front (Pareto local search, Paquete et al. 2004), then starts again.
 class LocalSearch {
  public:
   LocalSearch(Setting setting, std::size_t starts);

@@ -16,7 +16,8 @@ struct PredictorSearch::Ensemble {
   std::vector<std::vector<learn::Linear>> models;  // [metric][member]
 
   // Mean of the members per metric; returns their spread relative to the target's, summed over the metrics.
-  double predict(std::span<const double> x, std::span<const double> spread_of_metric, std::span<double> out) const {
+  double predict(std::span<const double> x, std::span<const double> spread_of_metric,
+                 std::span<double> out) const {
     double doubt = 0;
     for (std::size_t m = 0; m < models.size(); ++m) {
       double sum = 0, squares = 0;
@@ -49,13 +50,17 @@ PredictorSearch::PredictorSearch(Setting setting, PredictorOptions options)
     pairs_.emplace_back(static_cast<std::uint32_t>(forest.parent(child)), child);
     for (std::uint32_t root = 0; root < child; ++root)
       if (forest.parent(root) < 0 && static_cast<int>(root) != forest.parent(child)) {
-        const bool has_children = std::ranges::any_of(pairs_, [&](const auto& p) { return p.first == root && forest.parent(p.second) == static_cast<int>(root); });
+        const bool has_children = std::ranges::any_of(pairs_, [&](const auto& p) {
+          return p.first == root && forest.parent(p.second) == static_cast<int>(root);
+        });
         if (!has_children) pairs_.emplace_back(root, child);
       }
   }
   for (const auto& [a, b] : pairs_) joint += std::size_t{forest.choices(a)} * forest.choices(b);
-  if (feature_count_ + joint > options_.max_features) pairs_.clear();
-  else feature_count_ += joint;
+  if (feature_count_ + joint > options_.max_features)
+    pairs_.clear();
+  else
+    feature_count_ += joint;
 }
 
 void PredictorSearch::features(const Genotype& g, std::span<double> out) const {
@@ -120,8 +125,11 @@ void PredictorSearch::ask(const History& history, Ask& ask) {
   if (ask.count < options_.batch) add_random(history, options_.batch - ask.count, ask);
 }
 
-void PredictorSearch::propose(const History& history, std::shared_ptr<const Ensemble> ensemble, Ask& ask) const {
-  Evaluator predicted{{history.judge().metrics().begin(), history.judge().metrics().end()}, ThreadSafety::concurrent, nullptr};
+void PredictorSearch::propose(const History& history, std::shared_ptr<const Ensemble> ensemble,
+                              Ask& ask) const {
+  Evaluator predicted{{history.judge().metrics().begin(), history.judge().metrics().end()},
+                      ThreadSafety::concurrent,
+                      nullptr};
   predicted.score = [this, ensemble](std::span<const Genotype> batch, double, Scores& scores) {
     std::vector<double> x(feature_count_);
     for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -141,7 +149,8 @@ void PredictorSearch::propose(const History& history, std::shared_ptr<const Ense
   for (Row row = 0; row < run->history.size(); ++row)
     if (!history.find(run->history.genes(row))) unseen.push_back(row);
   const std::vector<Row> best = survive(run->history, unseen, 3 * options_.batch, Survival::crowding).rows;
-  const auto doubtful = static_cast<std::size_t>(std::lround(options_.uncertain * static_cast<double>(options_.batch)));
+  const auto doubtful =
+      static_cast<std::size_t>(std::lround(options_.uncertain * static_cast<double>(options_.batch)));
   const std::size_t sure = std::min(best.size(), options_.batch - std::min(options_.batch, doubtful));
   const auto add = [&](Row row, Origin origin) {
     Proposal& proposal = ask.add();
@@ -156,7 +165,8 @@ void PredictorSearch::propose(const History& history, std::shared_ptr<const Ense
     doubts.emplace_back(-ensemble->predict(x, ensemble->spread, out), best[i]);
   }
   std::ranges::sort(doubts);
-  for (std::size_t i = 0; i < std::min(doubtful, doubts.size()); ++i) add(doubts[i].second, Origin::uncertain);
+  for (std::size_t i = 0; i < std::min(doubtful, doubts.size()); ++i)
+    add(doubts[i].second, Origin::uncertain);
 }
 
 void PredictorSearch::tell(const History&, std::span<const Row>) { ++step_; }

@@ -15,9 +15,9 @@ namespace nas::search {
 struct PredictorOptions {
   std::size_t initial = 60;
   std::size_t batch = 30;
-  double uncertain = 0.2;        // share of the batch
-  std::size_t inner = 1500;      // predicted networks per step
-  std::size_t members = 3;       // of the ensemble
+  double uncertain = 0.2;    // share of the batch
+  std::size_t inner = 1500;  // predicted networks per step
+  std::size_t members = 3;   // of the ensemble
   std::size_t max_features = 400;
 };
 

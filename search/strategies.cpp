@@ -51,7 +51,9 @@ const std::vector<std::pair<std::string, Make>>& makers() {
       {"nsga2", [](const auto& c, const auto& s) { return genetic(c, s, Survival::crowding); }},
       {"sms-emoa", [](const auto& c, const auto& s) { return genetic(c, s, Survival::hypervolume); }},
       {"local-search",
-       [](const auto& c, const auto& s) { return Strategy(c.name, LocalSearch(s, or_else(c.population, 16))); }},
+       [](const auto& c, const auto& s) {
+         return Strategy(c.name, LocalSearch(s, or_else(c.population, 16)));
+       }},
       {"predictor",
        [](const auto& c, const auto& s) {
          PredictorOptions options;

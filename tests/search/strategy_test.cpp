@@ -162,12 +162,16 @@ TEST(PredictorSearch, FindsTheConstrainedOptimumInAThirtiethOfTheSpace) {
   options.initial = 100;
   options.batch = 70;
   options.members = 2;
-  EXPECT_GE(problem.hits([&](Setting s) { return Strategy("predictor", PredictorSearch(std::move(s), options)); }, 800), 19);
+  EXPECT_GE(
+      problem.hits([&](Setting s) { return Strategy("predictor", PredictorSearch(std::move(s), options)); },
+                   800),
+      19);
 }
 
 TEST(LocalSearch, EndsWhereNoNeighbourIsBetter) {
   const OneObjective problem;
-  const Evaluator evaluator = test::additive_evaluator({"error", "latency_ms"}, {problem.error, problem.latency});
+  const Evaluator evaluator =
+      test::additive_evaluator({"error", "latency_ms"}, {problem.error, problem.latency});
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     Strategy strategy("local", LocalSearch(make_setting(problem.space, problem.judge, seed), 16));
     const auto run = run_search(problem.space, problem.judge, evaluator, strategy, test::evaluations(2430));
@@ -186,7 +190,8 @@ TEST(LocalSearch, WithTwoObjectivesComesToTheTrueFront) {
   RunOptions options = test::evaluations(1000);
   options.reference = {10.1, 60};
   Strategy strategy("local", LocalSearch(make_setting(space, judge, 1), 8));
-  const auto run = run_search(space, judge, test::additive_evaluator({"error", "latency_ms"}, costs), strategy, options);
+  const auto run =
+      run_search(space, judge, test::additive_evaluator({"error", "latency_ms"}, costs), strategy, options);
   ASSERT_TRUE(run);
   EXPECT_GE(run->progress.hypervolume, 0.995 * hypervolume(truth->points(), options.reference));
 }
