@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <dlfcn.h>
 #include <malloc.h>
 #include <torch/version.h>
 
@@ -50,6 +51,13 @@ void prepare_runtime() {
   mallopt(M_TOP_PAD, 64 << 20);
 #endif
   at::set_num_threads(1);
+  set_blas_threads(1);
+}
+
+void set_blas_threads(int threads) {
+  using Setter = void (*)(int);
+  static const auto set = reinterpret_cast<Setter>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
+  if (set) set(threads);
 }
 
 RuntimeReport inspect_runtime() {

@@ -9,6 +9,10 @@ namespace nas::supernet {
 // ours).
 void prepare_runtime();
 
+// Threads of one matrix product. OpenBLAS built with its own threads does not follow LibTorch's setting, and
+// products from several tasks would then fight over one pool. No effect on other libraries.
+void set_blas_threads(int threads);
+
 struct RuntimeReport {
   std::string kernels;     // "avx512", "avx2" or "portable"
   double gemm_gflops = 0;  // measured, one thread, 512 x 512 x 512

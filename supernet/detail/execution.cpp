@@ -1,5 +1,6 @@
 #include "supernet/detail/execution.h"
 
+#include <algorithm>
 #include <cassert>
 
 namespace nas::supernet {
@@ -67,6 +68,13 @@ at::Tensor Execution::forward(const at::Tensor& x) {
   }
   const at::Tensor& out = values_.back();
   return out.dim() == 4 && out.size(1) * out.size(2) == 1 ? out.view({out.size(0), out.size(3)}) : out;
+}
+
+at::Tensor Execution::continue_from(const std::vector<at::Tensor>& before, std::size_t begin,
+                                    std::size_t end) {
+  std::copy_n(before.begin(), begin, values_.begin());
+  for (std::size_t i = begin; i < end; ++i) values_[i] = run(i);
+  return values_[end - 1];
 }
 
 void Execution::backward(const at::Tensor& grad_output, Gradients& gradients) {

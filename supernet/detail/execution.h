@@ -45,7 +45,11 @@ class Execution {
   // Adds nothing: overwrites `gradients`. Call once, after forward with keep.
   void backward(const at::Tensor& grad_output, Gradients& gradients);
 
-  // Input and output gradients of a layer, seen during backward (path gates).
+  // Runs layers [begin, end) only, with the outputs of the layers before taken from another path that agrees
+  // with this one up to there. Returns the output of layer end - 1.
+  at::Tensor continue_from(const std::vector<at::Tensor>& before, std::size_t begin, std::size_t end);
+
+  // The gradient of a layer's output, seen during backward (path gates).
   std::function<void(std::size_t layer, const at::Tensor& grad_output)> watch;
   // A layer's weights as this path uses them: sliced, kernels transformed.
   at::Tensor active_weight(std::size_t layer, Part part) const;

@@ -5,6 +5,7 @@
 
 #include "space/base/hash.h"
 #include "supernet/detail/losses.h"
+#include "supernet/runtime.h"
 
 namespace nas::supernet {
 namespace {
@@ -118,6 +119,8 @@ class Step {
 }  // namespace
 
 TaskGuard::TaskGuard() {
+  static const bool once = (set_blas_threads(1), true);
+  static_cast<void>(once);
   static thread_local bool first = true;
   if (first) at::set_num_threads(1);
   first = false;

@@ -112,6 +112,7 @@ BENCHMARK(ours)
 void naive(benchmark::State& state) {
   Setup& setup = Setup::get();
   at::set_num_threads(static_cast<int>(state.range(0)));
+  set_blas_threads(static_cast<int>(state.range(0)));
   ReferenceSupernet reference{{}, true}, teacher{{}, true};
   std::vector<at::Tensor> momentum;
   for (const Parameter& p : setup.weights.parameters()) {
@@ -154,6 +155,7 @@ void naive(benchmark::State& state) {
   for (auto _ : state) step();
   report(state, setup);
   at::set_num_threads(1);
+  set_blas_threads(1);
 }
 BENCHMARK(naive)
     ->ArgName("threads")
