@@ -51,9 +51,11 @@ std::int32_t mbconv(Lowering& l, std::int32_t from, const BlockPlan& block, cons
   }
   l.use(block, 1);
   at = b.conv_bn_act(at, shape.site(Role::depthwise), middle, op.kernel, shape.stride, middle, act);
-  if (op.squeeze_excite)
-    at = b.squeeze_excite(at, shape.site(Role::squeeze_excite), squeezed_channels(middle),
-                          l.plan.squeeze_excite_gate);
+  if (op.squeeze_excite) {
+    const std::int32_t hidden =
+        l.plan.squeeze_from_input ? std::max(1, b.shape(from).channels / 4) : squeezed_channels(middle);
+    at = b.squeeze_excite(at, shape.site(Role::squeeze_excite), hidden, l.plan.squeeze_excite_gate);
+  }
   l.use(block, 2);
   at = b.conv_bn_act(at, shape.site(Role::project), shape.out_channels, 1, 1, op.groups, Activation::none);
   return shape.stride == 1 ? add_shortcut(l, from, at, shape) : at;

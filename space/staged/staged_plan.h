@@ -83,6 +83,7 @@ struct StagedPlan {
   std::vector<HeadPlan> head;
   Bits classifier_bits;
   Activation squeeze_excite_gate = Activation::hard_sigmoid;
+  bool squeeze_from_input = false;  // reduced to a quarter of the block's input, not of its middle (MnasNet)
 };
 
 void lower(const StagedPlan& plan, const Genotype& g, Network& network);

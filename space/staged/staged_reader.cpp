@@ -141,6 +141,7 @@ class StagedReader {
     p.width = top.number("width", "w", 0.01, 16, false, std::vector<double>{1});
     p.squeeze_excite_gate =
         activation_of(reader_.word("squeeze_excite_gate", {"hard_sigmoid", "sigmoid"}, "hard_sigmoid"));
+    p.squeeze_from_input = reader_.word("squeeze_from", {"middle", "input"}, "middle") == "input";
     read_stem();
     std::vector<JsonReader> stages = reader_.objects("stages", true);
     if (stages.empty()) reader_.fail("stages", "needs at least one stage");

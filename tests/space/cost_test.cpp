@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
 
 #include "space/cost.h"
 #include "space/kernel.h"
@@ -88,6 +91,37 @@ TEST(Cost, EqualsThePublishedResNet50dFigures) {
   const Network mid = space.lower(space.canonical(middle));
   EXPECT_NEAR(static_cast<double>(macs(mid).count()) / 1e6, 3892.1, 0.05);
   EXPECT_NEAR(millions(params(mid).count()), 24.179, 5e-10);
+}
+
+// The parameter counts that Accel-NASBench published with its 5,138 networks, to the last parameter. Its MACs
+// are another tool's, which also counts batch norms and activations: ours must lie below and rank alike.
+TEST(Cost, EqualsThePublishedParametersOfEveryAccelNasBenchNetwork) {
+  const char* data = std::getenv("HWNAS_DATA");
+  const std::string folder = data != nullptr ? data : std::string(HWNAS_SOURCE_DIR) + "/../shared/data";
+  std::ifstream file(folder + "/latency/accel_nasbench.csv");
+  if (!file) GTEST_SKIP() << "no accel_nasbench.csv under " << folder << "/latency";
+  const SearchSpace space = *load_space("mnasnet-accel");
+  std::string line;
+  std::getline(file, line);
+  int rows = 0;
+  while (std::getline(file, line)) {
+    std::vector<std::string> cell;
+    std::istringstream cells(line);
+    for (std::string text; std::getline(cells, text, ',');) cell.push_back(text);
+    std::string d, k, e, se;
+    for (std::size_t b = 0; b < 7; ++b) {
+      const std::string comma = b > 0 ? "," : "";
+      e += comma + cell[1 + 4 * b], k += comma + cell[2 + 4 * b];
+      d += comma + cell[3 + 4 * b], se += comma + cell[4 + 4 * b];
+    }
+    const auto g = space.parse("r=224:d=" + d + ":k=" + k + ":e=" + e + ":se=" + se);
+    ASSERT_TRUE(g) << to_string(g.error());
+    const Network network = space.lower(*g);
+    ASSERT_NEAR(static_cast<double>(params(network).count()) / 1e6, std::stod(cell[30]), 5e-7) << line;
+    ASSERT_LT(static_cast<double>(macs(network).count()) / 1e6, std::stod(cell[29])) << line;
+    ++rows;
+  }
+  EXPECT_EQ(rows, 5138);
 }
 
 TEST(Cost, DoesNotSeeInactiveGenes) {

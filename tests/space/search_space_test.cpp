@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "space/base/file.h"
 #include "space/rounding.h"
 #include "space/search_space.h"
 
@@ -229,6 +230,15 @@ TEST(SpaceReader, ReportsEveryMistakeWithItsPlace) {
   EXPECT_THAT(all, testing::HasSubstr("did you mean \"relu\"?"));
   EXPECT_THAT(all, testing::HasSubstr("head: needs one"));
   EXPECT_EQ(space.error().kind, ErrorKind::usage);
+}
+
+TEST(SpaceReader, ReadsTheExampleOfTheDocumentation) {
+  const auto page = read_file(std::string(HWNAS_SOURCE_DIR) + "/docs/spaces.md");
+  ASSERT_TRUE(page);
+  const std::size_t start = page->find("```json") + 7;
+  const auto space = parse_space(page->substr(start, page->find("```", start) - start), "docs/spaces.md");
+  ASSERT_TRUE(space) << to_string(space.error());
+  EXPECT_EQ(space->genes().size(), 17u);
 }
 
 TEST(SpaceReader, RefusesAResolutionThatTheStridesCannotTake) {
