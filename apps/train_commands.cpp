@@ -68,52 +68,147 @@ Record step_record(const TrainProgress& p) {
           {"paths", paths}};
 }
 
-Result<int> run_train(const Context& context, TrainConfig config, const std::string& config_file) {
-  if (!config_file.empty()) NAS_CHECK(read_train_config(config_file, config));
-  if (config.out.empty()) config.out = context.project + "/runs/" + config.space + "-" + config.recipe;
+// What a run needs besides what it trains.
+struct Prepared {
+  Recipe recipe;
+  std::string kernels;
+};
+
+Result<Prepared> prepare(const TrainConfig& config) {
   prepare_runtime();
   const RuntimeReport runtime = inspect_runtime();
   for (const std::string& warning : runtime.warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
-  NAS_TRY(plain, load_recipe(config.recipe));
-  Recipe recipe = scaled(plain, config.length);
-  if (recipe.bf16 && !runtime.bf16_is_fast) recipe.bf16 = false;
-  NAS_TRY(job, open_train_job(config));
-  NAS_TRY(supernet, Supernet::make(job.space, {config.seed, config.device}));
-  const std::filesystem::path out = config.out;
-  NAS_CHECK(write_file(out / "config.json", to_record(config).dump(2) + "\n"));
-  if (!context.quiet)
-    std::fprintf(stderr, "%s: %s; %zu classes; supernet of %s with %zu parameters; %s kernels\n",
-                 config.data.c_str(), job.feeds.store().description().c_str(),
-                 job.feeds.store().classes().size(), job.space.name().c_str(), supernet.parameter_count(),
-                 runtime.kernels.c_str());
-  MetricsFile metrics(out / "metrics.jsonl");
-  TrainOptions options;
-  options.seed = config.seed;
-  options.folder = out / "checkpoints";
-  options.checkpoint_every = config.checkpoint_every;
-  options.data_fingerprint = job.feeds.fingerprint();
-  std::unique_ptr<Progress> progress;
-  options.on_step = [&](const TrainProgress& p) {
-    if (!progress)
-      progress =
-          std::make_unique<Progress>("train", static_cast<std::uint64_t>(p.total_steps), context.quiet);
+  NAS_TRY(recipe, load_recipe(config.recipe));
+  Prepared prepared{scaled(std::move(recipe), config.length), runtime.kernels};
+  prepared.recipe.bf16 = prepared.recipe.bf16 && runtime.bf16_is_fast;
+  return prepared;
+}
+
+// Shows and records the steps of a run.
+class RunWatch {
+ public:
+  RunWatch(const Context& context, const std::filesystem::path& folder)
+      : quiet_(context.quiet), metrics_(folder / "metrics.jsonl") {}
+
+  TrainOptions options(const TrainConfig& config, const TrainJob& job) {
+    TrainOptions o;
+    o.seed = config.seed;
+    o.folder = std::filesystem::path(config.out) / "checkpoints";
+    o.checkpoint_every = config.checkpoint_every;
+    o.data_fingerprint = job.feeds.fingerprint();
+    o.on_step = [this](const TrainProgress& p) {
+      show(p);
+      return true;
+    };
+    return o;
+  }
+  void finish(std::int64_t steps, const std::vector<Record>& scores) {
+    progress_.reset();
+    for (const Record& r : scores) metrics_.write({{"step", steps}, {"split", "validation"}, {"score", r}});
+  }
+
+ private:
+  void show(const TrainProgress& p) {
+    if (!progress_)
+      progress_ = std::make_unique<Progress>("train", static_cast<std::uint64_t>(p.total_steps), quiet_);
     char note[160];
     std::snprintf(note, sizeof note, "%s epoch %.2f loss %.3f accuracy %.3f %.0f images/s",
                   p.phase_name.c_str(), p.epoch, p.paths.front().loss, p.paths.front().accuracy,
                   p.images_per_second);
-    progress->update(static_cast<std::uint64_t>(p.step), note);
-    if (p.step % 10 == 0 || p.step == p.total_steps) metrics.write(step_record(p));
-    return true;
-  };
-  NAS_TRY(outcome, train(supernet, job.space, recipe, job.feeds.training(), options));
-  progress.reset();
-  NAS_CHECK(
-      save_supernet(out / "supernet.safetensors", supernet, job.space,
-                    {job.space.name(), "", "", recipe.name, job.feeds.fingerprint(), outcome.steps, ""}));
+    progress_->update(static_cast<std::uint64_t>(p.step), note);
+    if (p.step % 10 == 0 || p.step == p.total_steps) metrics_.write(step_record(p));
+  }
+
+  bool quiet_;
+  MetricsFile metrics_;
+  std::unique_ptr<Progress> progress_;
+};
+
+void describe(const Context& context, const TrainConfig& config, const TrainJob& job,
+              const Supernet& supernet, const std::string& what, const std::string& kernels) {
+  if (context.quiet) return;
+  std::fprintf(stderr, "%s: %s; %zu classes; %s with %zu parameters; %s kernels\n", config.data.c_str(),
+               job.feeds.store().description().c_str(), job.feeds.store().classes().size(), what.c_str(),
+               supernet.parameter_count(), kernels.c_str());
+}
+
+Result<int> train_supernet(const Context& context, const TrainConfig& config) {
+  NAS_TRY(prepared, prepare(config));
+  NAS_TRY(job, open_train_job(config));
+  NAS_TRY(supernet, Supernet::make(job.space, {config.seed, config.device}));
+  const std::filesystem::path out = config.out;
+  NAS_CHECK(write_file(out / "config.json", to_record(config).dump(2) + "\n"));
+  describe(context, config, job, supernet, "supernet of " + job.space.name(), prepared.kernels);
+  RunWatch watch(context, out);
+  NAS_TRY(outcome,
+          train(supernet, job.space, prepared.recipe, job.feeds.training(), watch.options(config, job)));
+  NAS_CHECK(save_supernet(
+      out / "supernet.safetensors", supernet, job.space,
+      {job.space.name(), "", "", prepared.recipe.name, job.feeds.fingerprint(), outcome.steps, ""}));
   NAS_TRY(records, score_all(job, supernet, {"smallest", "middle", "largest"}, data::Split::validation));
-  for (Record& r : records) metrics.write({{"step", outcome.steps}, {"split", "validation"}, {"score", r}});
+  watch.finish(outcome.steps, records);
   print_records(context, kScoreColumns, records);
   return 0;
+}
+
+// One network: from scratch where `which` names a genotype, else further from a file's weights.
+Result<int> train_network(const Context& context, TrainConfig config, const std::string& which) {
+  NAS_TRY(prepared, prepare(config));
+  const bool further = which.ends_with(".safetensors");
+  TrainedNetwork start;
+  if (further) {
+    NAS_TRY(loaded, load_trained(which));
+    start = std::move(loaded);
+  } else {
+    SpaceOverrides change;
+    change.resolutions = config.resolutions;
+    NAS_TRY(space, load_space(config.space, change));
+    NAS_TRY(network, network_named(space, which));
+    start.network = std::move(network);
+  }
+  // Every batch has the network's own resolution.
+  config.resolutions = {start.network.layers.front().out.height};
+  NAS_TRY(job, open_train_job(config));
+  Provenance provenance = start.provenance;
+  if (!further) {
+    NAS_TRY(network, network_named(job.space, which));  // now with the images' number of classes
+    start.network = std::move(network);
+    start.batch_norm_epsilon = job.space.traits().bn_eps;
+    provenance = {job.space.name(), to_string(job.space.fingerprint()), which, "", "", 0, "trained alone"};
+  }
+  const auto classes = static_cast<std::size_t>(start.network.layers.back().out.channels);
+  if (classes != job.feeds.store().classes().size())
+    return usage_error("the network tells " + std::to_string(classes) + " classes apart, the images have " +
+                       std::to_string(job.feeds.store().classes().size()));
+  NAS_TRY(single, further
+                      ? Supernet::of(start, config.device)
+                      : Supernet::of(start.network, start.batch_norm_epsilon, {config.seed, config.device}));
+  const std::filesystem::path out = config.out;
+  NAS_CHECK(write_file(out / "config.json", to_record(config).dump(2) + "\n"));
+  describe(context, config, job, single, "network " + which, prepared.kernels);
+  RunWatch watch(context, out);
+  NAS_TRY(outcome,
+          train(single, start.network, prepared.recipe, job.feeds.training(), watch.options(config, job)));
+  provenance.recipe = prepared.recipe.name;
+  provenance.data_fingerprint = job.feeds.fingerprint();
+  provenance.steps += outcome.steps;
+  if (further) provenance.note += ", fine-tuned " + std::to_string(outcome.steps) + " steps";
+  NAS_TRY(trained, extract(single, start.network, job.feeds.recalibration(), provenance));
+  NAS_CHECK(save(out / "network.safetensors", trained));
+  NAS_TRY(score, evaluate(trained, job.feeds.scoring(data::Split::validation)));
+  const std::vector<Record> records{score_record(which, score)};
+  watch.finish(outcome.steps, records);
+  print_records(context, kScoreColumns, records);
+  return 0;
+}
+
+Result<int> run_train(const Context& context, TrainConfig config, const std::string& config_file,
+                      const std::string& network) {
+  if (!config_file.empty()) NAS_CHECK(read_train_config(config_file, config));
+  if (!network.empty() && config.recipe == TrainConfig().recipe)
+    config.recipe = network.ends_with(".safetensors") ? "fine-tune" : "plain";
+  if (config.out.empty()) config.out = context.project + "/runs/" + config.space + "-" + config.recipe;
+  return network.empty() ? train_supernet(context, config) : train_network(context, config, network);
 }
 
 struct EvaluateOptions {
@@ -161,15 +256,19 @@ Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
 
 void add_train_commands(CLI::App& app, Context& context) {
   CLI::App* train_command =
-      add_command(app, "train", "Train a once-for-all supernet",
+      add_command(app, "train", "Train a once-for-all supernet, or one network",
                   {"hwnas train --space tiny --data procedural: --recipe sandwich --out runs/demo",
-                   "hwnas train run.json"});
+                   "hwnas train run.json", "hwnas train --space tiny --network smallest --out runs/alone",
+                   "hwnas train --network best.safetensors --out runs/tuned"});
   auto config = std::make_shared<TrainConfig>();
   auto file = std::make_shared<std::string>();
+  auto network = std::make_shared<std::string>();
   train_command->add_option("CONFIG", *file, "A run as JSON: space, data, recipe, out, …");
   train_command->add_option("--space", config->space, "Built-in space or JSON file");
   train_command->add_option("--data", config->data, "Folder, CIFAR or IDX files, or procedural:…");
   train_command->add_option("--recipe", config->recipe, "Built-in recipe or JSON file");
+  train_command->add_option("--network", *network,
+                            "Train only this: smallest, middle, largest, a genotype, or a .safetensors file");
   train_command->add_option("--out", config->out, "Folder of the run");
   train_command->add_option("--device", config->device, "cpu or cuda");
   train_command->add_option("--seed", config->seed, "Of everything random");
@@ -180,8 +279,10 @@ void add_train_commands(CLI::App& app, Context& context) {
   train_command->add_option("--resolutions", config->resolutions, "Instead of the space's own")
       ->delimiter(',');
   train_command->add_flag("--skip-bad", config->skip_bad, "Leave out images that cannot be read");
-  train_command->callback([&context, config, file] {
-    context.action = [&context, config, file] { return run_train(context, *config, *file); };
+  train_command->callback([&context, config, file, network] {
+    context.action = [&context, config, file, network] {
+      return run_train(context, *config, *file, *network);
+    };
   });
 
   CLI::App* evaluate_command = add_command(
