@@ -140,7 +140,8 @@ Result<int> run_search_command(const Context& context, const SearchArguments& ar
   say_reach(context, feasible);
   if (arguments.dry_run) return dry_run(context, plan);
   const auto setting = search::make_setting(plan.space, plan.judge, plan.seed, feasible.screen, plan.listing);
-  NAS_TRY(strategy, search::make_strategy(plan.strategy, setting));
+  const search::Models models{plan.judge, plan.known};
+  NAS_TRY(strategy, search::make_strategy(plan.strategy, setting, &models));
   search::RunRecord record{plan.space.name(),    plan.strategy.name,     plan.seed, plan.config,
                            plan.judge.problem(), plan.evaluator.metrics, {}};
   for (const Gene& gene : plan.space.genes()) record.genes.push_back(gene.name);

@@ -140,6 +140,7 @@ search::StrategyConfig read_strategy(JsonReader reader) {
   config.crossover = reader.number("crossover", 0, 1, config.crossover);
   config.levels = count("levels", config.levels);
   config.generations = count("generations", config.generations);
+  config.cost_weight = reader.number("cost_weight", 0, 1e6, config.cost_weight);
   reader.done();
   return config;
 }

@@ -103,4 +103,21 @@ Result<void> ExhaustiveSearch::load(const nlohmann::json& state) {
   return {};
 }
 
+ListedSearch::ListedSearch(std::vector<Genotype> networks, Origin origin, std::size_t batch)
+    : networks_(std::move(networks)), origin_(origin), batch_(std::max<std::size_t>(batch, 1)) {}
+
+void ListedSearch::ask(const History&, Ask& ask) {
+  for (std::size_t i = next_; i < std::min(next_ + batch_, networks_.size()); ++i) {
+    Proposal& proposal = ask.add();
+    proposal.genotype = networks_[i];
+    proposal.origin = origin_;
+  }
+}
+
+void ListedSearch::tell(const History&, std::span<const Row> rows) { next_ += rows.size(); }
+
+void ListedSearch::save(nlohmann::json& out) const { out = {{"next", next_}}; }
+
+Result<void> ListedSearch::load(const nlohmann::json& state) { return read_state(state, "next", next_); }
+
 }  // namespace nas::search

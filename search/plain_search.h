@@ -48,4 +48,20 @@ class ExhaustiveSearch {
   bool done_ = false;
 };
 
+// Asks for given networks, in order: the exact front of a model, the front of another run.
+class ListedSearch {
+ public:
+  ListedSearch(std::vector<Genotype> networks, Origin origin, std::size_t batch);
+  void ask(const History& history, Ask& ask);
+  void tell(const History& history, std::span<const Row> rows);
+  void save(nlohmann::json& out) const;
+  Result<void> load(const nlohmann::json& state);
+
+ private:
+  std::vector<Genotype> networks_;
+  Origin origin_;
+  std::size_t batch_;
+  std::size_t next_ = 0;
+};
+
 }  // namespace nas::search

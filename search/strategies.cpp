@@ -1,13 +1,19 @@
 #include "search/strategies.h"
 
+#include <algorithm>
 #include <functional>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "search/evolution.h"
+#include "search/exact.h"
 #include "search/genetic.h"
+#include "search/gradient_search.h"
 #include "search/local_search.h"
 #include "search/plain_search.h"
 #include "search/predictor_search.h"
+#include "search/reinforce.h"
 #include "search/text.h"
 #include "space/json/document.h"
 
@@ -20,6 +26,14 @@ std::size_t or_else(std::size_t value, std::size_t fallback) { return value > 0 
 
 Strategy genetic(const StrategyConfig& c, const Setting& s, Survival survival) {
   return {c.name, GeneticSearch(s, {or_else(c.population, 40), c.crossover, c.mutation, survival})};
+}
+
+Strategy reinforce(const StrategyConfig& c, const Setting& s, std::size_t hidden, double rate) {
+  ReinforceOptions options;
+  options.batch = or_else(c.batch, options.batch);
+  options.hidden = hidden;
+  options.rate = rate;
+  return {c.name, Reinforce(s, options)};
 }
 
 // The explicit list: a new strategy is one line here.
@@ -61,6 +75,8 @@ const std::vector<std::pair<std::string, Make>>& makers() {
          options.batch = or_else(c.batch, options.batch);
          return Strategy(c.name, PredictorSearch(s, options));
        }},
+      {"reinforce", [](const auto& c, const auto& s) { return reinforce(c, s, 0, 0.05); }},
+      {"reinforce-lstm", [](const auto& c, const auto& s) { return reinforce(c, s, 32, 0.01); }},
       {"successive-halving",
        [](const auto& c, const auto& s) {
          HalvingOptions options;
@@ -71,17 +87,83 @@ const std::vector<std::pair<std::string, Make>>& makers() {
   return kMakers;
 }
 
+// The metric's model with the sign that makes it a loss; null where it is no sum of terms.
+std::optional<Additive> model_of(const Models& models, const std::string& metric, double sign) {
+  for (const KnownCost& known : models.known)
+    if (known.metric == metric) return known.cost.scaled(sign);
+  return std::nullopt;
+}
+
+Error no_model(const std::string& strategy, const std::string& metric) {
+  return usage_error("strategy \"" + strategy + "\" needs a model of " + metric + " that is a sum of terms");
+}
+
+// The true front of the models within the limits, as networks to evaluate.
+Result<Strategy> exact_strategy(const StrategyConfig& config, const Setting& setting, const Models& models) {
+  std::vector<Additive> costs;
+  ExactOptions options;
+  for (const Objective& o : models.judge.problem().objectives) {
+    const auto cost = model_of(models, o.metric, o.goal == Goal::maximise ? -1 : 1);
+    if (!cost) return no_model(config.name, o.metric);
+    costs.push_back(*cost);
+    options.limits.push_back(std::numeric_limits<double>::infinity());
+  }
+  for (const Constraint& c : models.judge.problem().constraints)
+    for (const double sign : {1.0, -1.0}) {
+      const auto& limit = sign > 0 ? c.max : c.min;
+      if (!limit) continue;
+      const auto cost = model_of(models, c.metric, sign);
+      if (!cost) return no_model(config.name, c.metric);
+      costs.push_back(*cost);
+      options.limits.push_back(sign * *limit);
+    }
+  NAS_TRY(front, exact_front(setting.space, costs, options));
+  std::vector<Genotype> networks;
+  for (std::size_t i = 0; i < front.size(); ++i) networks.push_back(front.genotype(i));
+  return Strategy(config.name, ListedSearch(std::move(networks), Origin::exact, or_else(config.batch, 64)));
+}
+
+// The first objective against the first limited cost, the limit being the reference.
+Result<Strategy> gradient_strategy(const StrategyConfig& config, const Setting& setting,
+                                   const Models& models) {
+  const Objective& objective = models.judge.problem().objectives[0];
+  const auto loss = model_of(models, objective.metric, objective.goal == Goal::maximise ? -1 : 1);
+  if (!loss) return no_model(config.name, objective.metric);
+  NAS_TRY(reach, range(setting.space, *loss));
+  // Scaled to a range of one, so that the cost's weight means the same everywhere.
+  const double spread = std::max(reach.max - reach.min, 1e-12);
+  GradientProblem problem{expected(setting.space, loss->scaled(1 / spread))};
+  for (const Constraint& c : models.judge.problem().constraints) {
+    if (!c.max || problem.cost) continue;
+    const auto cost = model_of(models, c.metric, 1);
+    if (!cost) return no_model(config.name, c.metric);
+    problem.cost = expected(setting.space, *cost);
+    problem.reference = *c.max;
+    problem.weight = config.cost_weight;
+  }
+  GradientOptions options;
+  options.batch = or_else(config.batch, options.batch);
+  return Strategy(config.name, GradientSearch(setting, std::move(problem), options));
+}
+
 }  // namespace
 
 std::vector<std::string> strategy_names() {
   std::vector<std::string> names;
   for (const auto& [name, make] : makers()) names.push_back(name);
+  names.insert(names.end(), {"gradient", "exact"});
   return names;
 }
 
-Result<Strategy> make_strategy(const StrategyConfig& config, const Setting& setting) {
+Result<Strategy> make_strategy(const StrategyConfig& config, const Setting& setting, const Models* models) {
   for (const auto& [name, make] : makers())
     if (name == config.name) return make(config, setting);
+  if (config.name == "gradient" || config.name == "exact") {
+    if (models == nullptr)
+      return usage_error("strategy \"" + config.name + "\" needs models of the objectives");
+    return config.name == "exact" ? exact_strategy(config, setting, *models)
+                                  : gradient_strategy(config, setting, *models);
+  }
   const std::string near = nearest(config.name, strategy_names());
   return usage_error("unknown strategy \"" + config.name + "\"" +
                      (near.empty() ? "" : "; did you mean \"" + near + "\"?") + " (there are " +

@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "search/feasibility.h"
 #include "search/strategy.h"
 #include "space/base/result.h"
 
@@ -16,11 +17,19 @@ struct StrategyConfig {
   double crossover = 0.9;
   std::size_t levels = 0;       // of the grid
   std::size_t generations = 0;  // of the once-for-all evolution
+  double cost_weight = 0.5;     // of the limited cost in the gradient's loss
+};
+
+// What the strategies that need a model of the objectives ("exact", "gradient") read.
+struct Models {
+  const Judge& judge;
+  std::span<const KnownCost> known;
 };
 
 // "random", "grid", "exhaustive", "ageing-evolution", "ofa-evolution", "nsga2", "sms-emoa", …
 std::vector<std::string> strategy_names();
-// Fails (usage) on an unknown name, suggesting the nearest.
-Result<Strategy> make_strategy(const StrategyConfig& config, const Setting& setting);
+// Fails (usage) on an unknown name, suggesting the nearest, and on a strategy whose models are missing.
+Result<Strategy> make_strategy(const StrategyConfig& config, const Setting& setting,
+                               const Models* models = nullptr);
 
 }  // namespace nas::search
