@@ -53,6 +53,7 @@ bool has_torch();
 void add_data_commands(CLI::App& app, Context& context);
 void add_device_commands(CLI::App& app, Context& context);
 void add_doctor_commands(CLI::App& app, Context& context);
+void add_line_commands(CLI::App& app, Context& context);  // init, run
 void add_predict_commands(CLI::App& app, Context& context);
 void add_profile_commands(CLI::App& app, Context& context);
 void add_search_commands(CLI::App& app, Context& context);

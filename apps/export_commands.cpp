@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "apps/export.h"
 #include "apps/train_job.h"
@@ -269,8 +270,10 @@ Result<Record> export_network(const ExportOptions& o) {
 
 namespace {
 
-Result<int> run_export(const Context& context, const ExportOptions& o) {
+Result<int> run_export(const Context& context, ExportOptions o) {
   prepare_runtime();
+  NAS_TRY(network, resolve_architecture(context.project, o.network));
+  o.network = network;
   NAS_TRY(record, export_network(o));
   print_record(context,
                {{"folder", "folder"},
@@ -292,7 +295,7 @@ void add_export_commands(CLI::App& app, Context& context) {
   CLI::App* command = add_command(
       app, "export", "A sub-network as int8 C for microcontrollers, with test vectors",
       {"hwnas export middle --run runs/tiny-sandwich --out exports/middle", "hwnas verify exports/middle"});
-  command->add_option("NETWORK", options->network, "smallest, middle, largest or a genotype's text")
+  command->add_option("NETWORK", options->network, "smallest, middle, largest, a genotype's text, RUN:best or RUN:front[3]")
       ->required();
   command->add_option("--run", options->run, "Folder of a training run")->required();
   command->add_option("--out", options->out, "Folder to make")->required();

@@ -18,6 +18,8 @@ struct TorchCommand {
 constexpr TorchCommand kTorchCommands[] = {
     {"train", "Train a once-for-all supernet, or one network"},
     {"evaluate", "Accuracy of sub-networks of a trained supernet"},
+    {"sweep", "Measure the accuracy of a spread of sub-networks, once for all devices"},
+    {"check", "Measure the front of a search on the supernet, beside what was predicted"},
     {"export", "A sub-network as int8 C for microcontrollers, with test vectors"},
     {"demo", "From nothing to a network on a microcontroller, on generated images"},
 };
@@ -109,6 +111,7 @@ int run(int argc, char** argv) {
   add_data_commands(app, context);
   add_device_commands(app, context);
   add_doctor_commands(app, context);
+  add_line_commands(app, context);
   add_predict_commands(app, context);
   add_profile_commands(app, context);
   add_search_commands(app, context);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "apps/search_config.h"
 #include "search/exact.h"
@@ -35,12 +36,6 @@ struct FrontArguments {
   std::vector<std::string> max;
   std::vector<std::string> min;
 };
-
-fs::path run_path(const Context& context, const std::string& run) {
-  const fs::path direct(run);
-  if (fs::exists(direct / "run.json")) return direct;
-  return fs::path(context.project) / "runs" / run;
-}
 
 std::vector<Column> front_columns(const search::Judge& judge) {
   std::vector<Column> columns{{"number", "#"}};
@@ -135,7 +130,10 @@ Result<int> dry_run(const Context& context, const SearchPlan& plan) {
 }
 
 Result<int> run_search_command(const Context& context, const SearchArguments& arguments) {
-  NAS_TRY(plan, read_search_plan(arguments.config, arguments.settings, arguments.seed, arguments.budget));
+  NAS_TRY(plan, read_search_plan(arguments.config, arguments.settings, arguments.seed, arguments.budget,
+                                 context.project));
+  for (const std::string& note : plan.notes)
+    if (!context.quiet) std::fprintf(stderr, "%s\n", note.c_str());
   NAS_TRY(feasible, search::check_feasible(plan.space, plan.judge, plan.known));
   say_reach(context, feasible);
   if (arguments.dry_run) return dry_run(context, plan);
@@ -188,7 +186,7 @@ Result<void> add_limit(search::Problem& problem, const std::string& text, bool i
 }
 
 Result<int> front_command(const Context& context, const FrontArguments& arguments) {
-  NAS_TRY(run, search::load_run(run_path(context, arguments.run)));
+  NAS_TRY(run, search::load_run(run_folder(context.project, arguments.run)));
   search::Problem problem = run.record.problem;
   for (const std::string& text : arguments.max) NAS_CHECK(add_limit(problem, text, true));
   for (const std::string& text : arguments.min) NAS_CHECK(add_limit(problem, text, false));
@@ -220,7 +218,7 @@ std::vector<double> front_losses(const search::LoadedRun& run) {
 Result<int> compare_command(const Context& context, const std::vector<std::string>& names) {
   std::vector<search::LoadedRun> runs;
   for (const std::string& name : names) {
-    NAS_TRY(run, search::load_run(run_path(context, name)));
+    NAS_TRY(run, search::load_run(run_folder(context.project, name)));
     runs.push_back(std::move(run));
     const auto same = [](const search::Objective& a, const search::Objective& b) {
       return a.metric == b.metric && a.goal == b.goal;

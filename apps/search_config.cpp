@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "apps/network_problem.h"
 #include "space/base/file.h"
 #include "space/cost.h"
 #include "space/json/document.h"
@@ -17,6 +18,7 @@ struct ProblemParts {
   search::Evaluator evaluator;
   std::vector<search::KnownCost> known;
   std::shared_ptr<const search::Listing> listing;
+  std::vector<std::string> notes = {};
 };
 
 // "a.b=1" into the merged text: the value is JSON where it parses, else a string.
@@ -92,8 +94,13 @@ Result<ProblemParts> closed_form(const std::string& space_name, std::uint64_t se
   return ProblemParts{std::move(space), std::move(evaluator), std::move(known), nullptr};
 }
 
-Result<ProblemParts> read_problem(JsonReader& reader, const std::string& base) {
-  const std::string kind = reader.word("kind", {"csv", "closed-form"});
+Result<ProblemParts> read_problem(JsonReader& reader, const std::string& base, const std::string& project) {
+  const std::string kind = reader.word("kind", {"networks", "csv", "closed-form"});
+  if (kind == "networks") {
+    NAS_TRY(problem, read_network_problem(reader, base, project));
+    return ProblemParts{std::move(problem.space), std::move(problem.evaluator), std::move(problem.known), nullptr,
+                        std::move(problem.notes)};
+  }
   if (kind == "csv") {
     std::map<std::string, std::string> columns;
     std::filesystem::path file = reader.text("file");
@@ -148,7 +155,8 @@ search::StrategyConfig read_strategy(JsonReader reader) {
 }  // namespace
 
 Result<SearchPlan> read_search_plan(const std::string& path, const std::vector<std::string>& settings,
-                                    std::optional<std::uint64_t> seed, const std::string& budget) {
+                                    std::optional<std::uint64_t> seed, const std::string& budget,
+                                    const std::string& project) {
   NAS_TRY(document, JsonDocument::load(path));
   if (!settings.empty() || seed || !budget.empty()) {
     nlohmann::json merged = document.root();
@@ -169,7 +177,7 @@ Result<SearchPlan> read_search_plan(const std::string& path, const std::vector<s
   const std::int64_t stall = reader.integer("stall", 0, INT64_MAX, 0);
   JsonReader problem_reader = reader.object("problem", true);
   const auto base = std::filesystem::absolute(path).parent_path().string();
-  const auto parts = read_problem(problem_reader, base);
+  const auto parts = read_problem(problem_reader, base, project);
   reader.done();
   if (!errors.empty()) return join_errors(errors);
   if (!parts) return parts.error();
@@ -177,7 +185,7 @@ Result<SearchPlan> read_search_plan(const std::string& path, const std::vector<s
   NAS_TRY(judge, search::Judge::make(question, parts->evaluator.metrics));
   SearchPlan plan{name,         parts->space,          std::move(judge), parts->evaluator,
                   parts->known, parts->listing,        strategy,         {},
-                  run_seed,     document.root().dump()};
+                  run_seed,     document.root().dump(), parts->notes};
   plan.options.budget = limits;
   plan.options.stall.evaluations = static_cast<std::size_t>(stall);
   return plan;

@@ -25,12 +25,14 @@ struct SearchPlan {
   search::StrategyConfig strategy;
   search::RunOptions options;
   std::uint64_t seed = 1;
-  std::string config;  // merged, JSON text
+  std::string config;              // merged, JSON text
+  std::vector<std::string> notes;  // what the models are worth, for people
 };
 
 // Reads `path`, applies "a.b=value" settings, and builds the problem. All errors come at once, with
-// positions.
+// positions. `project`: the folder with the user's own devices.
 Result<SearchPlan> read_search_plan(const std::string& path, const std::vector<std::string>& settings,
-                                    std::optional<std::uint64_t> seed, const std::string& budget);
+                                    std::optional<std::uint64_t> seed, const std::string& budget,
+                                    const std::string& project);
 
 }  // namespace nas::apps

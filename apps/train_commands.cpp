@@ -1,12 +1,18 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <set>
 
+#include "apps/accuracy_file.h"
+#include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "apps/progress.h"
 #include "apps/train_job.h"
+#include "search/accuracy_surrogate.h"
+#include "search/run_folder.h"
 #include "space/base/file.h"
 #include "space/json/document.h"
+#include "space/learn/metrics.h"
 #include "supernet/evaluate.h"
 #include "supernet/feeds.h"
 #include "supernet/runtime.h"
@@ -252,6 +258,84 @@ Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
   return 0;
 }
 
+struct SweepOptions {
+  std::string run, out = "accuracy.jsonl";
+  std::size_t networks = 200, chunk = 8;
+  std::uint64_t seed = 1;
+};
+
+// Accuracy of a designed sample of sub-networks; what the file holds already is not measured again.
+Result<int> run_sweep(const Context& context, const SweepOptions& o) {
+  prepare_runtime();
+  TrainConfig config;
+  NAS_CHECK(read_train_config(o.run + "/config.json", config));
+  NAS_TRY(job, open_train_job(config));
+  const std::string weights = o.run + "/supernet.safetensors";
+  NAS_TRY(loaded, load_supernet(weights, job.space, {config.seed, config.device}));
+  NAS_TRY(digest, sha256_file(weights));
+  AccuracyFile header{config.space, static_cast<int>(job.feeds.store().classes().size()),
+                      config.resolutions, digest, "validation", {}, {}};
+  NAS_TRY(file, open_accuracy_file(o.out, header));
+  const std::set<std::string> known(file.networks.begin(), file.networks.end());
+  std::vector<std::string> open;
+  for (const Genotype& g : search::designed_sample(job.space, o.networks, o.seed))
+    if (!known.contains(job.space.text(g))) open.push_back(job.space.text(g));
+  Progress progress("sweep", open.size(), context.quiet);
+  for (std::size_t start = 0; start < open.size(); start += o.chunk) {
+    const std::vector<std::string> some(open.begin() + static_cast<std::ptrdiff_t>(start),
+                                        open.begin() + static_cast<std::ptrdiff_t>(std::min(start + o.chunk, open.size())));
+    NAS_TRY(records, score_all(job, loaded.supernet, some, data::Split::validation));
+    std::vector<double> top1;
+    for (const Record& r : records) top1.push_back(r["top1"].get<double>());
+    NAS_CHECK(append_accuracies(o.out, some, top1));
+    progress.update(start + some.size());
+  }
+  print_record(context, {{"file", "accuracies in"}, {"networks", "networks"}, {"measured", "measured now"}},
+               {{"file", o.out}, {"networks", known.size() + open.size()}, {"measured", open.size()}});
+  return 0;
+}
+
+struct FrontOptions {
+  std::string run, front, split = "test";
+};
+
+// The front of a search on the supernet itself: what was predicted beside what is measured.
+Result<int> run_check(const Context& context, const FrontOptions& o) {
+  prepare_runtime();
+  const std::filesystem::path folder = run_folder(context.project, o.front);
+  NAS_TRY(found, search::load_run(folder));
+  TrainConfig config;
+  NAS_CHECK(read_train_config(o.run + "/config.json", config));
+  NAS_TRY(job, open_train_job(config));
+  NAS_TRY(loaded, load_supernet(o.run + "/supernet.safetensors", job.space, {config.seed, config.device}));
+  std::vector<std::string> names;
+  const auto front = found.history.front();
+  for (const search::Row row : front) names.push_back(found.texts[row]);
+  if (names.empty()) return Error{"the front is empty", folder.string(), ErrorKind::infeasible};
+  NAS_TRY(records, score_all(job, loaded.supernet, names,
+                             o.split == "test" ? data::Split::test : data::Split::validation));
+  std::vector<double> predicted, measured;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto values = found.history.values(front[i]);
+    for (std::size_t m = 0; m < values.size(); ++m) {
+      const std::string& name = found.record.metrics[m].name;
+      records[i][name == "top1" ? "top1_predicted" : name] = values[m];
+      if (name == "top1") predicted.push_back(values[m]);
+    }
+    measured.push_back(records[i]["top1"].get<double>());
+  }
+  NAS_CHECK(write_file(folder / ("measured-" + o.split + ".json"), Record(records).dump(2) + "\n"));
+  std::vector<Column> columns = kScoreColumns;
+  if (!predicted.empty()) columns.insert(columns.begin() + 1, {"top1_predicted", "top-1 predicted"});
+  print_records(context, columns, records);
+  if (predicted.size() < 2 || context.quiet) return 0;
+  NAS_TRY(score, learn::evaluate(measured, predicted));
+  std::fprintf(stderr, "predicted against measured on the %s split: rmse %.4f, Kendall's tau %.3f over %zu networks\n",
+                 o.split.c_str(), score.rmse, score.kendall,
+                 measured.size());
+  return 0;
+}
+
 }  // namespace
 
 void add_train_commands(CLI::App& app, Context& context) {
@@ -302,6 +386,29 @@ void add_train_commands(CLI::App& app, Context& context) {
   evaluate_command->callback([&context, options] {
     context.action = [&context, options] { return run_evaluate(context, *options); };
   });
+
+  CLI::App* sweep_command = add_command(
+      app, "sweep", "Measure the accuracy of a spread of sub-networks, once for all devices",
+      {"hwnas sweep --run runs/demo --networks 200 --out accuracy.jsonl", "hwnas sweep --run runs/demo"});
+  auto sweep = std::make_shared<SweepOptions>();
+  sweep_command->add_option("--run", sweep->run, "Folder of a training run")->required();
+  sweep_command->add_option("--out", sweep->out, "File of accuracies; one that exists is continued");
+  sweep_command->add_option("--networks", sweep->networks, "How many, evenly over the space")
+      ->check(CLI::Range(1, 1000000));
+  sweep_command->add_option("--seed", sweep->seed, "Of the choice of networks");
+  sweep_command->callback(
+      [&context, sweep] { context.action = [&context, sweep] { return run_sweep(context, *sweep); }; });
+
+  CLI::App* check_command =
+      add_command(app, "check", "Measure the front of a search on the supernet, beside what was predicted",
+                  {"hwnas check mcu --run runs/supernet", "hwnas check mcu --run runs/supernet --split validation"});
+  auto check = std::make_shared<FrontOptions>();
+  check_command->add_option("SEARCH", check->front, "Name or folder of a search")->required();
+  check_command->add_option("--run", check->run, "Folder of the training run")->required();
+  check_command->add_option("--split", check->split, "validation or test")
+      ->check(CLI::IsMember({"validation", "test"}));
+  check_command->callback(
+      [&context, check] { context.action = [&context, check] { return run_check(context, *check); }; });
 }
 
 }  // namespace nas::apps

@@ -1,0 +1,16 @@
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "space/base/result.h"
+
+namespace nas::apps {
+
+// "RUN:best" (the best of the first objective on the front) or "RUN:front[3]" (its fourth network, in the order
+// of `hwnas front`) as a genotype's text; RUN is a search's name or folder. Any other text comes back as it is.
+Result<std::string> resolve_architecture(const std::filesystem::path& project, const std::string& text);
+
+// PROJECT/runs/NAME, or NAME itself where that is a run's folder.
+std::filesystem::path run_folder(const std::filesystem::path& project, const std::string& name);
+
+}  // namespace nas::apps

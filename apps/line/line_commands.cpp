@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/line/line_stages.h"
+#include "apps/progress.h"
+#include "devices/device_lock.h"
+#include "space/base/file.h"
+
+namespace nas::apps {
+namespace {
+
+namespace fs = std::filesystem;
+using Record = nlohmann::ordered_json;
+
+struct LineOptions {
+  std::string folder = ".", form = "mcu", until;
+  bool dry_run = false;
+};
+
+Result<int> init_project(const LineOptions& o) {
+  NAS_TRY(text, template_text(o.form));
+  const fs::path path = fs::path(o.folder) / "hwnas.json";
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) return usage_error("there is a project here already", path.string());
+  NAS_CHECK(write_file(path, text));
+  std::fprintf(stderr, "wrote %s: set \"data\" to your images, then\n  cd %s && hwnas run\n", path.c_str(),
+               o.folder.c_str());
+  return 0;
+}
+
+std::string memory_text(std::int64_t kilobytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(kilobytes) / 1048576);
+  return text;
+}
+
+Record stage_record(const Stage& stage, const char* state, const std::optional<StageEnd>& end) {
+  Record record{{"stage", stage.name}, {"state", state}};
+  if (end) {
+    record["seconds"] = end->seconds;
+    record["peak"] = memory_text(end->peak_kilobytes);
+  }
+  record["command"] = command_line(stage.commands.front());
+  return record;
+}
+
+// Only what a user asked for, up to and with the stage named (or its kind: "train").
+std::vector<Stage> chosen(std::vector<Stage> stages, const std::string& until) {
+  if (until.empty()) return stages;
+  const auto last = std::find_if(stages.rbegin(), stages.rend(), [&](const Stage& s) {
+    return s.name == until || s.name.starts_with(until + " ");
+  });
+  stages.erase(last.base(), stages.end());
+  return stages;
+}
+
+Result<int> run_line(const Context& context, const LineOptions& o) {
+  const fs::path project = context.project;
+  NAS_TRY(config, read_line_config(project));
+  NAS_TRY(lock, devices::DeviceLock::take(project / ".hwnas" / "locks",
+                                          {"project", devices::lock_owner(), "run", ::getpid(),
+                                           std::time(nullptr) + 7 * 86400},
+                                          std::time(nullptr)));
+  for (const auto& [path, text] : search_files(config)) {
+    const auto old = read_file(project / path, 1 << 20);
+    if (!old || *old != text) NAS_CHECK(write_file(project / path, text));
+  }
+  const std::vector<Stage> stages = chosen(line_stages(config), o.until);
+  if (stages.empty()) return usage_error("--until " + o.until + ": no such stage");
+  std::vector<Record> records;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const Stage& stage = stages[i];
+    const auto before = finished_stage(project, stage);
+    if (before && *before) {
+      records.push_back(stage_record(stage, "kept", *before));
+      continue;
+    }
+    if (o.dry_run) {
+      records.push_back(stage_record(stage, "to do", {}));
+      continue;
+    }
+    if (!context.quiet) std::fprintf(stderr, "[%zu/%zu] %s\n", i + 1, stages.size(), stage.name.c_str());
+    NAS_TRY(end, run_stage(project, stage, context.quiet));
+    if (!context.quiet)
+      std::fprintf(stderr, "      %s, peak memory %s\n", duration_text(end.seconds).c_str(),
+                   memory_text(end.peak_kilobytes).c_str());
+    records.push_back(stage_record(stage, "done", end));
+  }
+  print_records(context,
+                {{"stage", "stage"},
+                 {"state", "state"},
+                 {"seconds", "took", "s"},
+                 {"peak", "peak memory"},
+                 {"command", "command"}},
+                records);
+  return 0;
+}
+
+}  // namespace
+
+void add_line_commands(CLI::App& app, Context& context) {
+  auto options = std::make_shared<LineOptions>();
+  CLI::App* init = add_command(app, "init", "A starting hwnas.json: your images, your devices, their limits",
+                               {"hwnas init mine --template mcu", "hwnas init mine --template phone"});
+  init->add_option("DIR", options->folder, "Folder of the project; made where missing");
+  init->add_option("--template", options->form, "mcu, phone, gpu or cpu");
+  init->callback([&context, options] { context.action = [options] { return init_project(*options); }; });
+
+  CLI::App* run = add_command(
+      app, "run", "The whole line of a project: train, sweep, profile, search, check, export, verify",
+      {"hwnas run", "hwnas -C mine run --until sweep", "hwnas run --dry-run"});
+  run->add_option("--until", options->until, "Stop after this stage");
+  run->add_flag("--dry-run", options->dry_run, "Say which stages are done and which are to do");
+  run->callback(
+      [&context, options] { context.action = [&context, options] { return run_line(context, *options); }; });
+}
+
+}  // namespace nas::apps

@@ -1,0 +1,138 @@
+#include "apps/line/line_stages.h"
+
+#include <nlohmann/json.hpp>
+
+namespace nas::apps {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kSupernet = "runs/supernet";
+constexpr const char* kSweep = "accuracy.jsonl";
+
+std::string number(double value) {
+  Json json = value;
+  return json.dump();
+}
+
+// Two targets of one device and precision share a session.
+std::string session_file(const Target& t) {
+  std::string device = std::filesystem::path(t.device).stem().string();
+  return "sessions/" + device + "-" + t.precision + ".jsonl";
+}
+
+std::string search_file(const Target& t) { return "searches/" + t.name + ".json"; }
+
+std::string search_text(const LineConfig& c, const Target& t) {
+  Json constraints = Json::array();
+  const auto limit = [&](const std::string& metric, const std::optional<double>& most) {
+    if (most) constraints.push_back({{"metric", metric}, {"max", *most}});
+  };
+  limit("ram_kb", t.ram_kb);
+  limit("flash_kb", t.flash_kb);
+  limit(t.unit, t.max_latency);
+  return Json{{"name", t.name},
+              {"seed", c.seed},
+              {"budget", std::to_string(c.evaluations) + "evals"},
+              {"objectives", {{{"metric", "top1"}, {"goal", "max"}}, {{"metric", t.unit}, {"goal", "min"}}}},
+              {"constraints", constraints},
+              {"strategy", {{"name", c.strategy}}},
+              {"problem",
+               {{"kind", "networks"},
+                {"accuracy", std::string("../") + kSweep},
+                {"precision", t.precision},
+                {"devices",
+                 {{{"session", "../" + session_file(t)}, {"profile", t.device}, {"metric", t.unit}}}}}}}
+             .dump(2) +
+         "\n";
+}
+
+Stage train_stage(const LineConfig& c) {
+  Stage stage{"train", {}, {}, {std::string(kSupernet) + "/supernet.safetensors"}, {}};
+  stage.commands = {{"train", "--space", c.space, "--data", c.data, "--recipe", c.recipe, "--length", number(c.length),
+                     "--batch", std::to_string(c.batch), "--seed", std::to_string(c.seed), "--out", kSupernet}};
+  for (const std::string& file : {c.space, c.recipe})
+    if (file.ends_with(".json")) stage.reads.push_back(file);
+  // procedural: and the like are no files.
+  if (c.data.find(':') == std::string::npos) stage.reads.push_back(c.data);
+  return stage;
+}
+
+Stage sweep_stage(const LineConfig& c) {
+  return {"sweep",
+          {{"sweep", "--run", kSupernet, "--networks", std::to_string(c.sweep), "--seed", std::to_string(c.seed),
+            "--out", kSweep}},
+          {std::string(kSupernet) + "/supernet.safetensors"},
+          {kSweep},
+          {}};
+}
+
+Stage profile_stage(const LineConfig& c, const Target& t) {
+  Stage stage{"profile " + t.name,
+              {{"profile", t.device, "--space", c.space, "--precision", t.precision, "--session", session_file(t)}},
+              {},
+              {session_file(t)},
+              {}};
+  if (c.max_kernels > 0) {
+    stage.commands[0].emplace_back("--max-kernels");
+    stage.commands[0].push_back(std::to_string(c.max_kernels));
+  }
+  for (const std::string& file : {c.space, t.device})
+    if (file.ends_with(".json")) stage.reads.push_back(file);
+  return stage;
+}
+
+Stage search_stage(const Target& t) {
+  return {"search " + t.name,
+          {{"search", search_file(t)}},
+          {search_file(t), kSweep, session_file(t)},
+          {"runs/" + t.name},
+          {"runs/" + t.name}};
+}
+
+Stage check_stage(const Target& t) {
+  return {"check " + t.name,
+          {{"check", t.name, "--run", kSupernet}},
+          {"runs/" + t.name + "/front.json", std::string(kSupernet) + "/supernet.safetensors"},
+          {"runs/" + t.name + "/measured-test.json"},
+          {}};
+}
+
+Stage export_stage(const Target& t) {
+  Stage stage{"export " + t.name,
+              {{"export", t.name + ":best", "--run", kSupernet, "--out", "exports/" + t.name}},
+              {"runs/" + t.name + "/front.json", std::string(kSupernet) + "/supernet.safetensors"},
+              {"exports/" + t.name},
+              {"exports/" + t.name}};
+  return stage;
+}
+
+Stage verify_stage(const Target& t) {
+  return {"verify " + t.name,
+          {{"verify", "exports/" + t.name}},
+          {"exports/" + t.name + "/SHA256SUMS"},
+          {},
+          {}};
+}
+
+}  // namespace
+
+std::map<std::string, std::string> search_files(const LineConfig& config) {
+  std::map<std::string, std::string> files;
+  for (const Target& t : config.targets) files[search_file(t)] = search_text(config, t);
+  return files;
+}
+
+std::vector<Stage> line_stages(const LineConfig& config) {
+  std::vector<Stage> stages{train_stage(config), sweep_stage(config)};
+  for (const Target& t : config.targets) {
+    stages.push_back(profile_stage(config, t));
+    stages.push_back(search_stage(t));
+    stages.push_back(check_stage(t));
+    stages.push_back(export_stage(t));
+    stages.push_back(verify_stage(t));
+  }
+  return stages;
+}
+
+}  // namespace nas::apps
