@@ -48,6 +48,7 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
 Result<int> continue_with_torch(const Context& context);
 // True in hwnas-torch.
 bool has_torch();
+const char* version();
 
 // The explicit list of commands, one function a group, each in <group>_commands.cpp.
 void add_data_commands(CLI::App& app, Context& context);
@@ -67,5 +68,6 @@ void add_train_commands(CLI::App& app, Context& context);   // in hwnas-torch on
 void add_job_commands(CLI::App& app, Context& context);     // submit, worker, cancel, pause, resume, …
 void add_watch_commands(CLI::App& app, Context& context);   // ls, status, logs
 void add_db_commands(CLI::App& app, Context& context);
+void add_report_commands(CLI::App& app, Context& context);  // report
 
 }  // namespace nas::apps

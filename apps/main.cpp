@@ -127,6 +127,7 @@ int run(int argc, char** argv) {
   add_job_commands(app, context);
   add_watch_commands(app, context);
   add_db_commands(app, context);
+  add_report_commands(app, context);
   if (!has_torch())
     for (const TorchCommand& torch : kTorchCommands) app.add_subcommand(torch.name, torch.description);
   try {
@@ -160,6 +161,8 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
   command->fallthrough();
   return command;
 }
+
+const char* version() { return HWNAS_VERSION; }
 
 bool has_torch() { return HWNAS_HAS_TORCH != 0; }
 

@@ -270,9 +270,13 @@ Result<void> RunFolder::write_front(const Run& run) const {
   return write_file(folder_ / "front.json", json.dump(1) + "\n");
 }
 
-Result<LoadedRun> load_run(const fs::path& folder) {
+Result<RunRecord> load_record(const fs::path& folder) {
   NAS_TRY(text, read_file(folder / "run.json"));
-  NAS_TRY(record, parse_record(text, (folder / "run.json").string()));
+  return parse_record(text, (folder / "run.json").string());
+}
+
+Result<LoadedRun> load_run(const fs::path& folder) {
+  NAS_TRY(record, load_record(folder));
   NAS_TRY(judge, Judge::make(record.problem, record.metrics));
   NAS_TRY(lines, read_lines(folder / "candidates.jsonl"));
   NAS_TRY(parsed,

@@ -54,6 +54,9 @@ class RunFolder {
   bool tail_checked_ = false;       // a killed run's torn last line has been cut off
 };
 
+// Only what the run was asked: run.json of its folder.
+Result<RunRecord> load_record(const std::filesystem::path& folder);
+
 // Reads a finished, running or killed run without changing it.
 Result<LoadedRun> load_run(const std::filesystem::path& folder);
 

@@ -62,6 +62,15 @@ std::int32_t widest_bits(const Kernel& k, Precision p) {
                                 chosen(k.input_bits[0], p.activation_bits));
 }
 
+// Bytes that a kernel reads and writes besides its weights.
+std::int64_t activation_traffic(const Network& network, const Kernel& k, Precision precision) {
+  std::int64_t bytes = output_bytes(k.anchor, precision).count();
+  for (const std::int32_t from : k.anchor.inputs)
+    if (from >= 0) bytes += output_bytes(network.layers[static_cast<std::size_t>(from)], precision).count();
+  if (k.add) bytes += output_bytes(k.anchor, precision).count();
+  return bytes;
+}
+
 }  // namespace
 
 std::vector<std::string> energy_table_names() { return {"horowitz-45nm"}; }
@@ -116,13 +125,29 @@ Energy energy(const Network& network, Precision precision, const FusionRules& ru
   for (const Kernel& k : kernels(network, rules)) {
     e.mac_joules += 1e-12 * mac_picojoules(table, widest_bits(k, precision)) *
                     static_cast<double>(macs(k.anchor).count());
-    std::int64_t bytes = output_bytes(k.anchor, precision).count();
-    for (const std::int32_t from : k.anchor.inputs)
-      if (from >= 0) bytes += output_bytes(network.layers[static_cast<std::size_t>(from)], precision).count();
-    if (k.add) bytes += output_bytes(k.anchor, precision).count();
+    const std::int64_t bytes = activation_traffic(network, k, precision);
     move(level_for(table, bytes), bytes);
   }
   return e;
+}
+
+std::vector<double> kernel_joules(const Network& network, Precision precision, const FusionRules& rules,
+                                  const EnergyTable& table) {
+  const auto picojoules = [&](std::int64_t bytes, std::size_t level) {
+    return table.levels[level].picojoules_per_byte * static_cast<double>(bytes);
+  };
+  const std::size_t home = level_for(table, weight_bytes(network, precision).count());
+  std::vector<double> joules;
+  for (const Kernel& k : kernels(network, rules)) {
+    const std::int64_t bytes = activation_traffic(network, k, precision);
+    std::int64_t weights = 0;
+    for (const std::int32_t layer : k.layers)
+      weights += weight_bytes(network, static_cast<std::size_t>(layer), precision).count();
+    joules.push_back(1e-12 * (mac_picojoules(table, widest_bits(k, precision)) *
+                                  static_cast<double>(macs(k.anchor).count()) +
+                              picojoules(bytes, level_for(table, bytes)) + picojoules(weights, home)));
+  }
+  return joules;
 }
 
 }  // namespace nas

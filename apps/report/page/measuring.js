@@ -1,0 +1,209 @@
+// Predicted beside measured, how good the measurements are, and devices side by side (pictures 8, 9, 13).
+import { h, number, percent, replace, table, timed } from './dom.js';
+import { Figure, tip } from './figure.js';
+import { extent, kendall } from './model.js';
+
+const tauLimit = 1500;
+
+/** All pairs in the document: files of predictions, and metrics NAME beside NAME_measured of searches. */
+function pairsOf(app) {
+  const groups = [];
+  for (const file of app.data.predictions) {
+    const by = new Map();
+    for (const row of file.rows) {
+      const key = [row.metric ?? 'value', row.device ?? ''].join(' on ').replace(/ on $/, '');
+      if (!by.has(key)) by.set(key, { name: key, unit: row.unit ?? '', rows: [] });
+      by.get(key).rows.push({ name: row.arch ?? '', predicted: row.predicted, measured: row.measured, low: row.low, high: row.high });
+    }
+    groups.push(...by.values());
+  }
+  for (const run of app.runs)
+    for (const metric of run.metrics) {
+      const other = run.metric(`${metric.name}_measured`);
+      if (!other) continue;
+      const rows = [];
+      for (let i = 0; i < run.size; ++i) {
+        const predicted = run.value(metric, i), measured = run.value(other, i);
+        if (predicted !== null && measured !== null) rows.push({ name: run.id(run.candidates.number[i]), predicted, measured });
+      }
+      if (rows.length) groups.push({ name: `${metric.name} in ${run.name}`, unit: metric.unit, rows });
+    }
+  return groups;
+}
+
+export class Prediction {
+  constructor(app) {
+    this.app = app;
+    this.menu = h('select', { onchange: () => this.update() });
+    const empty = () => (this.group ? null : 'No number is known both predicted and measured. A file of lines {"predicted", "measured"} named predictions.jsonl, or metrics NAME and NAME_measured of a search, are shown here.');
+    this.scatter = new Figure({ id: 'prediction', height: 380, empty, options: (c) => this.options(c), label: () => `Predicted against measured ${this.group.name}, with the diagonal and a band of 10 %` });
+    this.residuals = new Figure({ id: 'residuals', height: 380, empty: () => (this.group ? null : ''), options: (c) => this.residualOptions(c), label: () => `Relative error by measured ${this.group.name}` });
+    this.note = h('p', { class: 'note' });
+    this.tools = h('div', { class: 'tools' }, h('label', {}, 'show ', this.menu));
+    this.known = h('div', {});
+    this.element = h('div', {}, this.tools, this.note, h('div', { class: 'two' }, this.scatter.element, this.residuals.element), this.known);
+  }
+  update() {
+    const groups = pairsOf(this.app), chosen = Math.max(0, Number(this.menu.value || 0));
+    replace(this.menu, groups.map((g, i) => h('option', { value: i }, g.name)));
+    this.group = groups[Math.min(chosen, groups.length - 1)];
+    this.tools.hidden = groups.length < 2;
+    if (groups.length) this.menu.value = Math.min(chosen, groups.length - 1);
+    this.note.textContent = this.group ? this.words(this.group) : '';
+    const p = this.app.data.predictors;
+    replace(this.known, p.length ? table([
+      { head: 'predictor', cell: (r) => r.name }, { head: 'of', cell: (r) => r.target }, { head: 'algorithm', cell: (r) => r.algorithm },
+      { head: 'fitted on', number: true, cell: (r) => r.n_train }, { head: 'MAPE', number: true, cell: (r) => percent(r.mape) },
+      { head: 'within ±10 %', number: true, cell: (r) => percent(r.within10) }, { head: "Kendall's τ", number: true, cell: (r) => number(r.kendall) }], p, { label: 'Predictors' }) : null);
+    this.scatter.update();
+    this.residuals.update();
+  }
+  words(g) {
+    const errors = g.rows.map((r) => Math.abs(r.predicted / r.measured - 1)), few = g.rows.slice(0, tauLimit);
+    const within = errors.filter((e) => e <= 0.1).length / errors.length;
+    const tau = kendall(few.map((r) => r.predicted), few.map((r) => r.measured));
+    const bounded = g.rows.filter((r) => r.low !== undefined && r.high !== undefined);
+    const covered = bounded.filter((r) => r.low <= r.measured && r.measured <= r.high).length / bounded.length;
+    return `n = ${g.rows.length}, MAPE ${percent(errors.reduce((a, b) => a + b, 0) / errors.length)}, within ±10 % ${percent(within)}` +
+      (tau === null ? '' : `, Kendall's τ ${number(tau)}${g.rows.length > tauLimit ? ` (first ${tauLimit})` : ''}`) + (bounded.length ? `, intervals cover ${percent(covered)}` : '') + '.';
+  }
+  options(c) {
+    const g = this.group, [low, high] = extent(g.rows.flatMap((r) => [r.predicted, r.measured]));
+    const ends = [Math.min(low, 0) < 0 ? low : 0.9 * low, 1.05 * high], line = (k, type) => ({ type: 'line', name: type, silent: true, symbol: 'none', data: ends.map((v) => [v, k * v]), lineStyle: { color: c.muted, type: k === 1 ? 'solid' : 'dashed', width: 1 }, itemStyle: { color: c.muted } });
+    const axis = (name) => ({ type: 'value', min: ends[0], max: ends[1], name: `${name} [${g.unit || 'value'}]`, axisLabel: { formatter: (v) => number(v) } });
+    return {
+      grid: { left: 10, right: 26, top: 34, bottom: 40, containLabel: true },
+      tooltip: { trigger: 'item', formatter: (p) => (g.rows[p.dataIndex] && p.seriesName === 'networks' ? tip(g.rows[p.dataIndex].name, [['predicted', number(p.value[1])], ['measured', number(p.value[0])], ['error', percent(p.value[1] / p.value[0] - 1)]]) : '') },
+      xAxis: { ...axis('measured'), nameLocation: 'middle', nameGap: 28 }, yAxis: { ...axis('predicted'), nameTextStyle: { align: 'left' } },
+      series: [line(1, 'equal'), line(1.1, '±10 %'), line(0.9, '±10 %'), { type: 'scatter', name: 'networks', data: g.rows.map((r) => [r.measured, r.predicted]), symbolSize: g.rows.length > 500 ? 4 : 7, itemStyle: { color: c.blue, opacity: 0.6 } }],
+      legend: { data: ['networks', 'equal', '±10 %'] },
+    };
+  }
+  residualOptions(c) {
+    const g = this.group;
+    return {
+      grid: { left: 10, right: 26, top: 34, bottom: 40, containLabel: true },
+      tooltip: { trigger: 'item', formatter: (p) => tip(g.rows[p.dataIndex].name, [['error', `${number(p.value[1])} %`]]) },
+      xAxis: { type: 'value', scale: true, name: `measured [${g.unit || 'value'}]`, nameLocation: 'middle', nameGap: 28 }, yAxis: { type: 'value', name: 'error [%]', nameTextStyle: { align: 'left' } },
+      series: [{ type: 'scatter', data: g.rows.map((r) => [r.measured, 100 * (r.predicted / r.measured - 1)]), symbolSize: g.rows.length > 500 ? 4 : 7, itemStyle: { color: c.blue, opacity: 0.6 },
+        markArea: { silent: true, itemStyle: { color: c.green, opacity: 0.12 }, data: [[{ yAxis: -10 }, { yAxis: 10 }]] } }],
+    };
+  }
+}
+
+export class Quality {
+  constructor(app) {
+    this.app = app;
+    this.sessionMenu = h('select', { onchange: () => this.update() });
+    this.kernelMenu = h('select', { class: 'wide', onchange: () => this.repeats.update() });
+    const empty = () => (this.session ? null : 'No session of `hwnas profile` is part of this report.');
+    const quiet = () => (this.session ? null : '');
+    this.spread = new Figure({ id: 'spread', height: 280, empty, options: (c) => this.spreadOptions(c), label: 'Width of the intervals of all kernels, as a share of the median, and the drift divided out, in measuring order' });
+    this.repeats = new Figure({ id: 'repeats', height: 280, empty: quiet, options: (c) => this.repeatOptions(c), label: 'Medians of the visits of one kernel, in order' });
+    this.note = h('p', { class: 'note' });
+    this.tools = h('div', { class: 'tools' }, h('label', {}, 'session ', this.sessionMenu), h('label', {}, 'kernel ', this.kernelMenu));
+    this.context = h('details', {});
+    this.element = h('div', {}, this.tools, this.note, h('div', { class: 'two' }, this.spread.element, this.repeats.element), this.context);
+  }
+  get session() { return this.app.data.sessions[Number(this.sessionMenu.value || 0)]; }
+  update() {
+    const sessions = this.app.data.sessions, before = Number(this.sessionMenu.value || 0);
+    replace(this.sessionMenu, sessions.map((s, i) => h('option', { value: i }, s.name)));
+    if (sessions.length) this.sessionMenu.value = Math.min(before, sessions.length - 1);
+    const s = this.session;
+    this.tools.hidden = this.context.hidden = !s;
+    this.note.textContent = '';
+    if (s) {
+      replace(this.kernelMenu, s.kernels.map((k, i) => h('option', { value: i }, k.signature)));
+      const exact = s.kernels.length > 0 && s.kernels.every((k) => k.low === k.high);
+      this.note.textContent = `${s.device}, ${s.precision}, ${s.unit}, ${s.started}: ${s.kernels.length} kernels measured, ${s.unsteady} not steady, ${s.failures.length} failed` +
+        (s.left_out ? `, ${s.left_out} more not shown` : '') + (exact ? '. Counted exactly: no spread.' : '.');
+      replace(this.context, h('summary', {}, 'Where and how it was measured'), table([{ head: 'what', cell: (r) => r[0] }, { head: 'was', code: true, cell: (r) => r[1] }], Object.entries(s.context), { label: 'Context of the session' }),
+        s.failures.length ? table([{ head: 'kernel', code: true, cell: (r) => r.signature }, { head: 'why there is no number', cell: (r) => r.failure }], s.failures.slice(0, 50), { label: 'Failures' }) : null);
+    }
+    this.spread.update();
+    this.repeats.update();
+  }
+  spreadOptions(c) {
+    const s = this.session, half = (k) => (50 * (k.high - k.low)) / k.median;
+    return {
+      grid: { left: 10, right: 20, top: 34, bottom: 40, containLabel: true }, legend: {},
+      tooltip: { trigger: 'item', formatter: (p) => {
+        const k = s.kernels[p.value[0]];
+        return tip(k.signature, [['median', timed(k.median, s.unit)], ['interval', `${timed(k.low, s.unit)} – ${timed(k.high, s.unit)}`], ['samples', `${k.n}, ${k.outliers} outliers`], ['drift', number(k.drift)], ['steady', k.steady ? 'yes' : 'no']]);
+      } },
+      xAxis: { type: 'value', name: 'kernel, in order', nameLocation: 'middle', nameGap: 28, max: Math.max(1, s.kernels.length - 1) }, yAxis: { type: 'value', name: '[%]', nameTextStyle: { align: 'left' }, scale: true },
+      series: [{ type: 'scatter', name: '± of the median', symbolSize: 5, data: s.kernels.map((k, i) => [i, half(k)]).filter((_, i) => s.kernels[i].steady), itemStyle: { color: c.blue } },
+        { type: 'scatter', name: 'not steady', symbolSize: 7, symbol: 'diamond', data: s.kernels.map((k, i) => [i, half(k)]).filter((_, i) => !s.kernels[i].steady), itemStyle: { color: c.accent } },
+        { type: 'line', name: 'drift', symbol: 'none', data: s.kernels.map((k, i) => [i, 100 * (k.drift - 1)]), lineStyle: { color: c.orange, width: 1.5 }, itemStyle: { color: c.orange } }],
+    };
+  }
+  repeatOptions(c) {
+    const s = this.session, k = s.kernels[Number(this.kernelMenu.value || 0)], visits = k?.visits ?? [];
+    const sorted = [...visits].sort((a, b) => a - b), bins = Math.max(1, Math.min(20, Math.ceil(Math.sqrt(visits.length))));
+    const low = sorted[0] ?? 0, step = ((sorted.at(-1) ?? 1) - low) / bins || 1, counts = Array(bins).fill(0);
+    for (const v of visits) counts[Math.min(bins - 1, Math.floor((v - low) / step))]++;
+    return {
+      grid: { left: 10, right: 20, top: 34, bottom: 40, containLabel: true },
+      tooltip: { trigger: 'axis', formatter: (all) => tip(k.signature, [['from', timed(low + all[0].dataIndex * step, s.unit)], ['visits', all[0].value]]) },
+      xAxis: { type: 'category', data: counts.map((_, i) => timed(low + (i + 0.5) * step, s.unit)), name: `medians of ${visits.length} visits`, nameLocation: 'middle', nameGap: 28 },
+      yAxis: { type: 'value', name: 'visits', nameTextStyle: { align: 'left' }, minInterval: 1 },
+      series: [{ type: 'bar', data: counts, barCategoryGap: '4%', itemStyle: { color: c.blue } }],
+    };
+  }
+}
+
+/** One table of kernels, several devices: each point a kernel in both. */
+export class Devices {
+  constructor(app) {
+    this.app = app;
+    this.figure = new Figure({ id: 'devices', height: 380, options: (c) => this.options(c), label: 'Fronts of the runs side by side',
+      empty: () => (this.fronts().length > 1 ? null : 'One search is shown; searches for other devices with the same first objective appear here side by side.') });
+    this.kernels = new Figure({ id: 'device-kernels', height: 380, options: (c) => this.kernelOptions(c), label: 'Kernels measured on several devices',
+      empty: () => (this.shared().length ? null : '') });
+    this.element = h('div', {}, this.figure.element, this.kernels.element);
+  }
+  update() {
+    this.figure.update();
+    this.kernels.update();
+  }
+  fronts() {
+    const first = this.app.run.objectives[0];
+    return this.app.runs.filter((r) => r.objectives[0].metric === first.metric && r.objectives.length > 1 && r.json.front.length > 0);
+  }
+  options(c) {
+    const runs = this.fronts(), colours = [c.accent, c.blue, c.green, c.orange, c.purple, c.sky];
+    const names = [...new Set(runs.map((r) => r.metric(r.objectives[1].metric).label))];
+    const cell = 100 / names.length;
+    return {
+      grid: names.map((_, k) => ({ left: `${k * cell + 1}%`, width: `${cell - 3}%`, top: 40, bottom: 40, containLabel: true })),
+      legend: {},
+      tooltip: { trigger: 'item', formatter: (p) => {
+        const run = runs[p.seriesIndex];
+        return tip(`${run.name}: ${run.id(p.value[2])}`, run.metrics.map((m) => [m.name, m.text(run.value(m, run.place.get(p.value[2])))]));
+      } },
+      xAxis: names.map((name, k) => ({ gridIndex: k, type: 'value', scale: true, name, nameLocation: 'middle', nameGap: 26 })),
+      yAxis: names.map((_, k) => ({ gridIndex: k, type: 'value', scale: true, name: k === 0 ? runs[0].metric(runs[0].objectives[0].metric).label : '', nameTextStyle: { align: 'left' } })),
+      series: runs.map((run, r) => {
+        const y = run.metric(run.objectives[0].metric), x = run.metric(run.objectives[1].metric), k = names.indexOf(x.label);
+        const data = run.json.front.map((n) => run.place.get(n)).map((i) => [x.shown(run.value(x, i)), y.shown(run.value(y, i)), run.candidates.number[i]]).sort((a, b) => a[0] - b[0]);
+        return { type: 'line', name: run.name, data, xAxisIndex: k, yAxisIndex: k, step: run.objectives[1].goal === 'min' ? 'end' : 'start', symbol: 'circle', symbolSize: 6, lineStyle: { color: colours[r % 6] }, itemStyle: { color: colours[r % 6] } };
+      }),
+    };
+  }
+  shared() {
+    const sessions = this.app.data.sessions;
+    if (sessions.length < 2) return [];
+    const base = new Map(sessions[0].kernels.map((k) => [k.signature, k.median]));
+    return sessions.slice(1).map((s) => ({ session: s, points: s.kernels.filter((k) => base.has(k.signature)).map((k) => [base.get(k.signature), k.median, k.signature]) })).filter((g) => g.points.length);
+  }
+  kernelOptions(c) {
+    const groups = this.shared(), base = this.app.data.sessions[0], colours = [c.blue, c.green, c.orange, c.purple];
+    return {
+      grid: { left: 10, right: 26, top: 40, bottom: 40, containLabel: true }, legend: {},
+      tooltip: { trigger: 'item', formatter: (p) => tip(p.value[2], [[base.name, timed(p.value[0], base.unit)], [p.seriesName, timed(p.value[1], groups[p.seriesIndex].session.unit)]]) },
+      xAxis: { type: 'log', name: `${base.name} [${base.unit}]`, nameLocation: 'middle', nameGap: 28, axisLabel: { formatter: (v) => number(v) } }, yAxis: { type: 'log', name: 'other sessions', nameTextStyle: { align: 'left' }, axisLabel: { formatter: (v) => number(v) } },
+      series: groups.map((g, i) => ({ type: 'scatter', name: g.session.name, data: g.points, symbolSize: 5, itemStyle: { color: colours[i % 4], opacity: 0.6 } })),
+    };
+  }
+}

@@ -1,0 +1,102 @@
+// Headline, run comparison, provenance (pictures 1, 14, 15).
+import { bytes, copyable, duration, h, number, percent, replace, short, table } from './dom.js';
+import { quoted } from './panel.js';
+
+function card(value, what, source) {
+  return h('div', { class: 'stat' }, h('b', {}, value), h('span', {}, what), source ? h('em', {}, source) : null);
+}
+
+export class Headline {
+  constructor(app) {
+    this.app = app;
+    this.element = h('div', { class: 'stats' });
+  }
+  update() {
+    const { app } = this, { run } = app;
+    if (!run) return;
+    const { counts, best, front, state } = run.json;
+    const cards = [card(`${number(counts.feasible)} / ${number(counts.candidates)}`, 'candidates within the limits', counts.failed ? `${counts.failed} failed` : null),
+      card(number(front.length), 'on the front', state)];
+    if (best !== null) {
+      const i = run.place.get(best);
+      for (const o of run.objectives.slice(0, 1)) cards.push(card(run.metric(o.metric).text(run.value(run.metric(o.metric), i)), `best ${o.metric}`, run.metric(o.metric).source));
+      for (const m of run.metrics.filter((k) => k.name !== run.objectives[0].metric).slice(0, 4)) cards.push(card(m.text(run.value(m, i)), `its ${m.name}`, m.source));
+    } else cards.push(card('none', counts.candidates ? 'no candidate meets the limits' : 'nothing scored yet'));
+    const known = run.metrics.filter((m) => m.source === 'predicted').length;
+    cards.push(card(percent(known / run.metrics.length), 'of the metrics are predicted', `${run.metrics.filter((m) => m.source === 'measured').length} measured, ${run.metrics.filter((m) => m.source === 'modelled').length} modelled`));
+    const tasks = app.data.queue?.tasks ?? [];
+    if (tasks.length) cards.push(card(duration(tasks.reduce((a, t) => a + t.run_ms, 0)), 'of tasks run', `${duration(tasks.reduce((a, t) => a + t.wait_ms, 0))} queued`));
+    replace(this.element, cards);
+  }
+}
+
+/** Keys whose values differ between configurations, as dotted paths. */
+function differences(configs) {
+  const flat = configs.map((config) => {
+    const out = new Map(), walk = (v, path) => {
+      if (v !== null && typeof v === 'object') for (const [k, inner] of Object.entries(v)) walk(inner, path ? `${path}.${k}` : k);
+      else out.set(path, v);
+    };
+    walk(config ?? {}, '');
+    return out;
+  });
+  const keys = [...new Set(flat.flatMap((f) => [...f.keys()]))].sort();
+  return keys.filter((k) => new Set(flat.map((f) => JSON.stringify(f.get(k)))).size > 1).map((key) => ({ key, values: flat.map((f) => f.get(key)) }));
+}
+
+export class Comparison {
+  constructor(app) {
+    this.app = app;
+    this.element = h('div', {});
+  }
+  update() {
+    const { data, runs } = this.app;
+    if (runs.length < 2) return replace(this.element, h('p', { class: 'empty' }, 'One search is shown; name several to compare their fronts.'));
+    const most = Math.max(...data.comparison.map((r) => r.hypervolume ?? 0)), diff = differences(runs.map((r) => r.json.config));
+    replace(this.element, table([
+      { head: 'run', cell: (r) => r.name }, { head: 'strategy', cell: (r) => r.strategy }, { head: 'seed', number: true, cell: (r) => r.seed }, { head: 'candidates', number: true, cell: (r) => short(r.candidates) },
+      { head: 'on the front', number: true, cell: (r) => r.front }, { head: 'hypervolume', number: true, cell: (r) => number(r.hypervolume) },
+      { head: 'of the best', number: true, cell: (r) => (r.hypervolume === null || !most ? '–' : percent(r.hypervolume / most)) }, { head: 'shared with the first', number: true, cell: (r) => short(r.shared) }], data.comparison, { label: 'Runs' }),
+    h('p', { class: 'note' }, 'Hypervolumes of runs with the same objectives share one reference: the worst of their fronts, 10 % beyond.'),
+    diff.length ? h('details', {}, h('summary', {}, `Configuration: ${diff.length} differences`), table([{ head: 'key', code: true, cell: (d) => d.key }, ...runs.map((r, i) => ({ head: r.name, code: true, cell: (d) => (d.values[i] === undefined ? '–' : JSON.stringify(d.values[i])) }))], diff, { label: 'Differences of configuration' })) : null);
+  }
+}
+
+export class Exports {
+  constructor(app) {
+    this.app = app;
+    this.element = h('div', {});
+  }
+  update() {
+    const { exports } = this.app.data;
+    if (!exports.length) return replace(this.element, h('p', { class: 'empty' }, 'No exported network is part of this report.'));
+    replace(this.element, exports.map((e) => {
+      const metrics = Object.entries(e.manifest.metrics ?? {});
+      const parity = Array.isArray(e.parity) ? e.parity : e.parity?.pairs ?? [];
+      return h('div', { class: 'export' }, h('h3', {}, e.name), h('p', { class: 'arch' }, e.manifest.architecture?.genotype ?? ''),
+        table([{ head: 'metric', cell: (m) => m[0] }, { head: 'value', number: true, cell: ([, m]) => (m.unit === 'share' ? percent(m.value) : m.unit === 'bytes' ? bytes(m.value) : `${short(m.value)} ${m.unit ?? ''}`) }, { head: 'source', cell: (m) => m[1].source ?? '' }], metrics, { label: `Metrics of ${e.name}` }),
+        parity.length ? table(Object.keys(parity[0]).map((k) => ({ head: k, cell: (r) => (typeof r[k] === 'number' ? number(r[k]) : String(r[k])) })), parity, { label: `Parity of ${e.name}` }) : null);
+    }));
+  }
+}
+
+export class Provenance {
+  constructor(app) {
+    this.app = app;
+    this.element = h('div', {});
+  }
+  update() {
+    const { app } = this, { data, run } = app;
+    replace(this.element,
+      data.command ? [h('p', {}, 'This report was made by'), copyable(data.command)] : null,
+      run ? [h('p', {}, `The search ${run.name} again: save its configuration below as `, h('code', {}, 'search.json'), ', then'), copyable(`hwnas search search.json --seed ${run.json.seed} --name ${quoted(run.name)}-again`), copyable(run.json.commands.front),
+        table([{ head: 'what', cell: (r) => r[0] }, { head: 'is', code: true, cell: (r) => r[1] }], [
+          ['space', run.json.space], ['strategy', run.json.strategy], ['seed', String(run.json.seed)], ['state', run.json.state],
+          ['objectives', run.objectives.map((o) => `${o.goal} ${o.metric}`).join(', ')],
+          ['limits', run.constraints.map((c) => `${c.metric}${c.min !== null ? ` ≥ ${number(c.min)}` : ''}${c.max !== null ? ` ≤ ${number(c.max)}` : ''}`).join(', ') || 'none'],
+          ['numbers', run.metrics.map((m) => `${m.name}: ${m.source}`).join(', ')],
+          ['hwnas', data.tool.version], ['made', data.created || '–']], { label: 'Provenance' }),
+        h('details', {}, h('summary', {}, 'Configuration'), h('pre', { tabindex: 0 }, JSON.stringify(run.json.config, null, 2)))] : null,
+      data.notes.length || run?.json.notes.length ? h('div', { class: 'warning' }, h('p', {}, 'While reading:'), h('ul', {}, [...data.notes, ...(run?.json.notes ?? [])].map((n) => h('li', {}, n)))) : null);
+  }
+}

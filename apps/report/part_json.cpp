@@ -1,0 +1,130 @@
+#include "apps/report/part_json.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "results/catalog.h"
+#include "results/measurements.h"
+#include "results/queue.h"
+#include "results/runs.h"
+#include "space/base/file.h"
+
+namespace nas::report {
+namespace {
+
+using Json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+constexpr std::size_t kMostKernels = 3000;  // of a session
+constexpr std::size_t kMostVisits = 200;    // raw medians of one kernel
+constexpr std::size_t kMostTasks = 2000;
+
+Json kernel_json(const latency::KernelRecord& r) {
+  Json visits = Json::array();
+  for (std::size_t i = 0; i < std::min(r.visit_medians.size(), kMostVisits); ++i)
+    visits.push_back(r.visit_medians[i]);
+  return {{"signature", r.signature}, {"n", r.n},         {"median", r.median}, {"low", r.low},
+          {"high", r.high},           {"p05", r.p05},     {"p90", r.p90},       {"deviation", r.deviation},
+          {"outliers", r.outliers},   {"drift", r.drift}, {"steady", r.steady}, {"visits", visits}};
+}
+
+}  // namespace
+
+Json session_json(const latency::Session& session, const std::string& name) {
+  Json kernels = Json::array(), failures = Json::array();
+  std::size_t left_out = 0, unsteady = 0;
+  for (const latency::KernelRecord& r : session.kernels) {
+    if (!r.failure.empty()) {
+      failures.push_back({{"signature", r.signature}, {"failure", r.failure}});
+      continue;
+    }
+    unsteady += !r.steady;
+    if (kernels.size() < kMostKernels)
+      kernels.push_back(kernel_json(r));
+    else
+      ++left_out;
+  }
+  const auto& i = session.info;
+  return {{"name", name},       {"device", i.device},   {"engine", i.engine},   {"precision", i.precision},
+          {"unit", i.unit},     {"space", i.space},     {"started", i.started}, {"context", i.context},
+          {"kernels", kernels}, {"failures", failures}, {"left_out", left_out}, {"unsteady", unsteady}};
+}
+
+Result<Json> export_json(const fs::path& folder) {
+  NAS_TRY(text, read_file(folder / "manifest.json", std::uint64_t{16} << 20));
+  Json manifest = Json::parse(text, nullptr, false);
+  if (!manifest.is_object()) return Error{"is no JSON object", (folder / "manifest.json").string()};
+  Json parity = nullptr;
+  if (const auto found = read_file(folder / "parity.json", std::uint64_t{16} << 20))
+    parity = Json::parse(*found, nullptr, false);
+  if (parity.is_discarded()) parity = nullptr;
+  return Json{{"name", folder.filename().string()}, {"manifest", manifest}, {"parity", parity}};
+}
+
+Result<Json> predictions_json(const fs::path& file) {
+  NAS_TRY(text, read_file(file, std::uint64_t{256} << 20));
+  Json rows = Json::array();
+  std::size_t bad = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const Json line = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
+                                  text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+    at = end + 1;
+    const auto number = [&](const char* key) {
+      return line.is_object() && line.contains(key) && line[key].is_number() &&
+             std::isfinite(line[key].get<double>());
+    };
+    if (number("predicted") && number("measured"))
+      rows.push_back(line);
+    else
+      ++bad;
+  }
+  return Json{{"name", file.filename().string()}, {"rows", rows}, {"unusable_lines", bad}};
+}
+
+Result<Json> tasks_json(results::Store& store) {
+  NAS_TRY(tasks, results::list_tasks(store, {}, static_cast<std::int64_t>(kMostTasks)));
+  NAS_TRY(workers, results::list_workers(store));
+  NAS_TRY(runs, results::list_runs(store));
+  Json names = Json::object(), worker_names = Json::object(), rows = Json::array();
+  for (const auto& run : runs) names[std::to_string(run.id)] = run.name;
+  for (const auto& worker : workers) worker_names[std::to_string(worker.id)] = worker.name;
+  for (const auto& task : tasks) {
+    NAS_TRY(attempts, results::list_attempts(store, task.id));
+    Json tries = Json::array();
+    for (const auto& a : attempts)
+      tries.push_back({{"attempt", a.attempt},
+                       {"worker", worker_names.value(std::to_string(a.worker_id), "")},
+                       {"started", a.started},
+                       {"ended", a.ended ? Json(*a.ended) : Json(nullptr)},
+                       {"outcome", a.outcome},
+                       {"error", a.error}});
+    rows.push_back({{"id", task.id},
+                    {"run", names.value(std::to_string(task.run_id), "")},
+                    {"number", task.number},
+                    {"kind", task.kind},
+                    {"state", results::to_word(task.state)},
+                    {"queued", task.queued},
+                    {"wait_ms", task.wait_ms},
+                    {"run_ms", task.run_ms},
+                    {"error", task.error},
+                    {"attempts", tries}});
+  }
+  return Json{{"now", store.now()}, {"tasks", rows}};
+}
+
+Result<Json> predictors_json(results::Store& store) {
+  NAS_TRY(predictors, results::list_predictors(store));
+  const auto optional = [](const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); };
+  Json rows = Json::array();
+  for (const auto& p : predictors)
+    rows.push_back({{"name", p.name},
+                    {"target", p.target},
+                    {"algorithm", p.algorithm},
+                    {"n_train", p.n_train},
+                    {"mape", optional(p.mape)},
+                    {"within10", optional(p.within10)},
+                    {"kendall", optional(p.kendall)}});
+  return rows;
+}
+
+}  // namespace nas::report

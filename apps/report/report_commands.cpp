@@ -1,0 +1,64 @@
+#include <ctime>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/report/report.h"
+
+namespace nas::apps {
+namespace {
+
+struct ReportArguments {
+  std::vector<std::string> names;
+  std::string out = "report.html";
+  std::string title;
+  bool data = false;
+};
+
+std::string joined(const std::vector<std::string>& arguments) {
+  std::string text = "hwnas";
+  for (std::size_t i = 1; i < arguments.size(); ++i) text += " " + arguments[i];
+  return text;
+}
+
+std::string now_text() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  char text[40];
+  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &utc);
+  return text;
+}
+
+Result<int> report_command(const Context& context, const ReportArguments& a) {
+  const report::ReportOptions options{context.project,           a.names,   a.title,
+                                      joined(context.arguments), version(), now_text()};
+  if (a.data) {
+    NAS_TRY(reporter, report::Reporter::open(options));
+    std::puts(
+        reporter.document().dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+    return 0;
+  }
+  NAS_CHECK(report::write_report(options, a.out));
+  if (!context.quiet) std::fprintf(stderr, "report in %s\n", a.out.c_str());
+  return 0;
+}
+
+}  // namespace
+
+void add_report_commands(CLI::App& app, Context& context) {
+  auto arguments = std::make_shared<ReportArguments>();
+  CLI::App* report = add_command(
+      app, "report", "One HTML page of runs: front, progress, networks, measurements, provenance",
+      {"hwnas report -o report.html", "hwnas report runs/mine sessions/host-int8-tiny.jsonl -o mine.html"});
+  report->add_option(
+      "runs", arguments->names,
+      "Searches, training runs, exports, sessions, or folders with them; none: the whole project");
+  report->add_option("-o,--out", arguments->out, "The file to write");
+  report->add_option("--title", arguments->title, "Title of the page");
+  report->add_flag("--data", arguments->data, "Print the page's data as JSON instead");
+  report->callback([&context, arguments] {
+    context.action = [&context, arguments] { return report_command(context, *arguments); };
+  });
+}
+
+}  // namespace nas::apps
