@@ -54,7 +54,8 @@ const char* version();
 void add_data_commands(CLI::App& app, Context& context);
 void add_device_commands(CLI::App& app, Context& context);
 void add_doctor_commands(CLI::App& app, Context& context);
-void add_line_commands(CLI::App& app, Context& context);  // init, run
+void add_estimate_commands(CLI::App& app, Context& context);  // verbs of `predict`: after add_predict_commands
+void add_line_commands(CLI::App& app, Context& context);  // init, run, demo
 void add_predict_commands(CLI::App& app, Context& context);
 void add_profile_commands(CLI::App& app, Context& context);
 void add_search_commands(CLI::App& app, Context& context);
@@ -63,7 +64,6 @@ void add_cost_commands(CLI::App& app, Context& context);  // verbs of `space`: a
 void add_table_commands(CLI::App& app, Context& context);
 void add_verify_commands(CLI::App& app, Context& context);
 void add_export_commands(CLI::App& app, Context& context);  // in hwnas-torch
-void add_demo_command(CLI::App& app, Context& context);     // in hwnas-torch
 void add_train_commands(CLI::App& app, Context& context);   // in hwnas-torch only
 void add_job_commands(CLI::App& app, Context& context);     // submit, worker, cancel, pause, resume, …
 void add_watch_commands(CLI::App& app, Context& context);   // ls, status, logs

@@ -139,9 +139,13 @@ int net_test(void) {
 #include "nas_board.h"
 int nas_main(void) {
   memcpy(net_input(arena), net_vector_in[0], NET_INPUT_BYTES);
+#ifndef NET_NO_REGION
   nas_region_begin();
+#endif
   net_run(arena);
+#ifndef NET_NO_REGION
   nas_region_end();
+#endif
   return net_test();
 }
 #else
@@ -173,6 +177,22 @@ Record metric(double value, const char* unit, const char* source) {
   return {{"value", value}, {"unit", unit}, {"source", source}};
 }
 
+// The deployed operations in order, named after the layers they come from.
+Record operations_of(const Network& network, const Deployment& deployment) {
+  Record list = Record::array();
+  for (const DeployedOp& op : deployment.ops) {
+    const Layer& layer = network.layers[static_cast<std::size_t>(op.layer)];
+    const bool main = op.part == DeployedPart::none || op.part == DeployedPart::main;
+    std::string name = layer_name(layer);
+    if (!main) name += op.part == DeployedPart::squeeze ? ".squeeze" : ".excite";
+    list.push_back({{"operation", name},
+                    {"output", std::to_string(op.out.channels) + "x" + std::to_string(op.out.height) + "x" +
+                                   std::to_string(op.out.width)},
+                    {"macs", main && layer.kind != LayerKind::squeeze_excite ? macs(layer).count() : 0}});
+  }
+  return list;
+}
+
 Record manifest_of(const ExportOptions& o, const TrainJob& job, const TrainedNetwork& trained,
                    const devices::codegen::GeneratedNetwork& made, const QuantizedNetwork& quantized,
                    const Agreement& a) {
@@ -192,6 +212,7 @@ Record manifest_of(const ExportOptions& o, const TrainJob& job, const TrainedNet
             {"macs", metric(static_cast<double>(macs(trained.network).count()), "MACs", "exact")},
             {"arena", metric(static_cast<double>(made.arena_bytes), "bytes", "exact")},
             {"constants", metric(static_cast<double>(made.weight_bytes), "bytes", "exact")}}},
+          {"operations", operations_of(trained.network, quantized.deployment)},
           {"input",
            {{"height", quantized.deployment.input.height},
             {"width", quantized.deployment.input.width},

@@ -21,7 +21,6 @@ constexpr TorchCommand kTorchCommands[] = {
     {"sweep", "Measure the accuracy of a spread of sub-networks, once for all devices"},
     {"check", "Measure the front of a search on the supernet, beside what was predicted"},
     {"export", "A sub-network as int8 C for microcontrollers, with test vectors"},
-    {"demo", "From nothing to a network on a microcontroller, on generated images"},
 };
 
 // Shows a command's examples (kept in its footer) before its usage.
@@ -113,6 +112,7 @@ int run(int argc, char** argv) {
   add_doctor_commands(app, context);
   add_line_commands(app, context);
   add_predict_commands(app, context);
+  add_estimate_commands(app, context);
   add_profile_commands(app, context);
   add_search_commands(app, context);
   add_space_commands(app, context);
@@ -122,7 +122,6 @@ int run(int argc, char** argv) {
 #if HWNAS_HAS_TORCH
   add_train_commands(app, context);
   add_export_commands(app, context);
-  add_demo_command(app, context);
 #endif
   add_job_commands(app, context);
   add_watch_commands(app, context);

@@ -30,6 +30,7 @@ struct ProfileCommand {
   std::string arch;
   std::string session;
   std::size_t max_kernels = 0;
+  std::size_t whole = 0;  // networks to measure as wholes, beside the kernels
   int num_threads = 1;
   bool dry_run = false;
   bool unsteady = false;
@@ -179,6 +180,23 @@ Result<int> test_fusion_pairs(const Context& context, const ProfileCommand& comm
   return 0;
 }
 
+// Random networks of the space that the session does not hold yet.
+Result<std::vector<latency::NamedNetwork>> open_networks(const ProfileCommand& command,
+                                                         const latency::Session& session) {
+  NAS_TRY(space, load_space(command.space));
+  std::set<std::string> known;
+  for (const KernelRecord& r : session.kernels)
+    if (r.failure.empty()) known.insert(r.signature);
+  std::vector<latency::NamedNetwork> networks;
+  for (std::size_t i = 0; i < command.whole; ++i) {
+    Rng rng(command.options.measure.seed, "whole networks", i);
+    const Genotype genotype = space.sample(rng);
+    const std::string name = space.text(genotype);
+    if (known.insert(latency::kNetworkPrefix + name).second) networks.push_back({name, space.lower(genotype)});
+  }
+  return networks;
+}
+
 Result<int> run_profile(const Context& context, const ProfileCommand& command) {
   if (command.num_threads != 1)
     return usage_error("generated kernels run on one thread: --num-threads must be 1, found " +
@@ -223,6 +241,12 @@ Result<int> run_profile(const Context& context, const ProfileCommand& command) {
   hooks.stop = [] { return interrupted.load(); };
   ::signal(SIGINT, [](int) { interrupted = true; });
   NAS_CHECK(latency::profile_kernels(device, open, options, info, hooks));
+  if (command.whole > 0 && !interrupted) {
+    NAS_TRY(networks, open_networks(command, log.session()));
+    Progress whole("networks", networks.size(), context.quiet);
+    hooks.progress = [&](std::size_t done, std::size_t, const std::string&) { whole.update(done); };
+    NAS_CHECK(latency::profile_networks(device, networks, options, info, hooks));
+  }
   NAS_CHECK(log.add_context(info.context));
   return summarise_session(context, log, path,
                            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
@@ -242,6 +266,8 @@ void add_profile_commands(CLI::App& app, Context& context) {
                       "Only this architecture of the space: text, or a file with it");
   profile->add_option("--precision", command->options.precision, "int8 or fp32; default: the device's first");
   profile->add_option("--max-kernels", command->max_kernels, "Measure a space-filling choice of that many");
+  profile->add_option("--whole", command->whole,
+                      "Also measure that many random networks as wholes: what `hwnas predict` learns from");
   profile->add_option("--session", command->session, "The session's file; one that exists is continued");
   auto& m = command->options.measure;
   profile->add_option("--num-runs", m.num_runs, "Samples of a kernel at least")->check(CLI::Range(1, 100000));

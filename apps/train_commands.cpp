@@ -299,6 +299,18 @@ struct FrontOptions {
   std::string run, front, split = "test";
 };
 
+// One line a network, as `hwnas report` reads them.
+std::string prediction_lines(const std::vector<Record>& records, const std::string& split) {
+  std::string text;
+  for (const Record& r : records) {
+    Record line{{"arch", r["network"]}, {"device", "supernet, " + split + " split"}, {"metric", "top1"}, {"unit", "share"}};
+    if (r.contains("top1_predicted")) line["predicted"] = r["top1_predicted"];
+    line["measured"] = r["top1"];
+    text += line.dump() + "\n";
+  }
+  return text;
+}
+
 // The front of a search on the supernet itself: what was predicted beside what is measured.
 Result<int> run_check(const Context& context, const FrontOptions& o) {
   prepare_runtime();
@@ -324,7 +336,7 @@ Result<int> run_check(const Context& context, const FrontOptions& o) {
     }
     measured.push_back(records[i]["top1"].get<double>());
   }
-  NAS_CHECK(write_file(folder / ("measured-" + o.split + ".json"), Record(records).dump(2) + "\n"));
+  NAS_CHECK(write_file(folder / "predictions.jsonl", prediction_lines(records, o.split)));
   std::vector<Column> columns = kScoreColumns;
   if (!predicted.empty()) columns.insert(columns.begin() + 1, {"top1_predicted", "top-1 predicted"});
   print_records(context, columns, records);

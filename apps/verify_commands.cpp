@@ -81,7 +81,54 @@ Result<std::vector<Record>> verify_folder(const std::string& path, const std::st
   return rows;
 }
 
+Result<std::vector<Record>> count_operations(const std::string& path, const std::string& board_name,
+                                             const std::string& cache) {
+  const fs::path folder = path;
+  NAS_TRY(program, program_of(folder));
+  NAS_TRY(text, read_file(folder / "manifest.json", 1 << 24));
+  const Record manifest = Record::parse(text, nullptr, false);
+  NAS_TRY(board, devices::emulator::find_board(board_name));
+  for (const char* flag : {"-include", "nas_board.h", "-DNET_BEFORE(i)=nas_region_begin();",
+                           "-DNET_AFTER(i)=nas_region_end();", "-DNET_NO_REGION"})
+    program.flags.emplace_back(flag);
+  const Emulator emulator(cache);
+  NAS_TRY(built, emulator.build(board, program));
+  NAS_TRY(run, emulator.run(board, built, {.count = true}));
+  // The first image's operations come first.
+  if (!manifest.is_object() || !manifest.contains("operations") ||
+      run.regions.size() < manifest["operations"].size())
+    return Error{"the manifest lists no operations, or more than ran", path, ErrorKind::verification};
+  std::uint64_t total = 0;
+  std::vector<Record> rows;
+  for (std::size_t i = 0; i < manifest["operations"].size(); ++i) total += run.regions[i].total;
+  for (std::size_t i = 0; i < manifest["operations"].size(); ++i) {
+    Record r = manifest["operations"][i];
+    const double share = static_cast<double>(run.regions[i].total) / static_cast<double>(total);
+    r["instructions"] = run.regions[i].total;
+    r["share"] = share;
+    rows.push_back(std::move(r));
+  }
+  return rows;
+}
+
 namespace {
+
+struct VerifyOptions {
+  std::string folder;
+  std::string board;  // count its operations, instead
+};
+
+Result<int> show_operations(const Context& context, const VerifyOptions& o) {
+  NAS_TRY(rows, count_operations(o.folder, o.board, cache_folder()));
+  print_records(context,
+                {{"operation", "operation"},
+                 {"output", "output"},
+                 {"macs", "MACs"},
+                 {"instructions", "instructions"},
+                 {"share", "share"}},
+                rows);
+  return 0;
+}
 
 Result<int> run_verify(const Context& context, const std::string& folder) {
   NAS_TRY(rows, verify_folder(folder, cache_folder()));
@@ -110,13 +157,18 @@ std::string cache_folder() {
 }
 
 void add_verify_commands(CLI::App& app, Context& context) {
-  auto folder = std::make_shared<std::string>();
+  auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = add_command(
       app, "verify", "Prove that an exported folder computes what it should, everywhere it can run",
-      {"hwnas verify exports/middle", "hwnas verify exports/middle -f json"});
-  command->add_option("DIR", *folder, "An exported folder")->required();
-  command->callback(
-      [&context, folder] { context.action = [&context, folder] { return run_verify(context, *folder); }; });
+      {"hwnas verify exports/middle", "hwnas verify exports/middle --operations mps2-an386"});
+  command->add_option("DIR", options->folder, "An exported folder")->required();
+  command->add_option("--operations", options->board,
+                      "Count every operation's instructions on this emulated board, instead");
+  command->callback([&context, options] {
+    context.action = [&context, options] {
+      return options->board.empty() ? run_verify(context, options->folder) : show_operations(context, *options);
+    };
+  });
 }
 
 }  // namespace nas::apps

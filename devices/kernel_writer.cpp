@@ -32,6 +32,9 @@ KernelSpec base_spec(KernelKind kind, const Kernel& kernel, const std::string& p
   spec.precision = precision == "int8" ? codegen::Precision::int8 : codegen::Precision::fp32;
   spec.input = kernel.anchor.in;
   spec.activation = kernel.activation;
+  // As whole networks run it: such a kernel's input dies with it.
+  spec.in_place = spec.precision == codegen::Precision::int8 &&
+                  (kind == KernelKind::lookup || kind == KernelKind::scale_channels || kind == KernelKind::add);
   return spec;
 }
 
@@ -45,6 +48,7 @@ Result<std::vector<Step>> convolution(const Kernel& kernel, const std::string& p
   spec.kernel = layer.kernel;
   spec.stride = layer.stride;
   spec.padding = layer.padding;
+  spec.in_place = depthwise && layer.stride == 1 && spec.precision == codegen::Precision::int8;
   return std::vector<Step>{{spec}};
 }
 
@@ -158,9 +162,9 @@ Result<codegen::Int8Params> draw_int8(const KernelSpec& spec, Rng& rng) {
     NAS_TRY(multiplier, codegen::make_multiplier(real));
     params.multipliers.push_back(multiplier);
   }
-  if (spec.activation == Activation::relu || spec.activation == Activation::relu6)
-    params.clamp_low = params.output_zero;
-  if (spec.activation == Activation::relu6) params.clamp_high = 120;
+  // As calibration leaves it: 0 is the grid's lowest value, and 6 (or the largest value seen) its highest, so that
+  // saturating is all the clamp there is.
+  if (spec.activation == Activation::relu || spec.activation == Activation::relu6) params.output_zero = -128;
   if (!fits_a_clamp(spec.activation) || spec.kind == KernelKind::lookup)
     params.table = codegen::activation_table(spec.activation, 0.05, 5, 0.05, -20);
   return params;
@@ -198,8 +202,12 @@ Result<Layout> lay_out(const std::vector<Step>& steps, std::int64_t element) {
   std::size_t scratch = 0;
   for (const Step& step : steps) {
     NAS_TRY(shape, codegen::output_shape(step.spec));
-    layout.outputs.push_back(at);
-    at += aligned(shape.elements() * element);
+    if (step.spec.in_place) {
+      layout.outputs.push_back(step.from < 0 ? 0 : layout.outputs[static_cast<std::size_t>(step.from)]);
+    } else {
+      layout.outputs.push_back(at);
+      at += aligned(shape.elements() * element);
+    }
     for (const codegen::Target target :
          {codegen::Target::portable, codegen::Target::dsp, codegen::Target::neon}) {
       NAS_TRY(bytes, codegen::scratch_bytes(step.spec, target));

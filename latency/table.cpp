@@ -156,7 +156,7 @@ Result<LatencyTable> LatencyTable::make(const Session& session) {
   auto impl = std::make_shared<Impl>();
   impl->info = session.info;
   for (const KernelRecord& r : session.kernels) {
-    if (!r.failure.empty()) continue;
+    if (!r.failure.empty() || r.signature.starts_with(kNetworkPrefix)) continue;
     if (!std::isfinite(r.median) || r.median <= 0)
       return usage_error("table of " + session.info.device + ": required positive times, found " +
                              std::to_string(r.median),

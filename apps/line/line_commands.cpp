@@ -98,6 +98,43 @@ Result<int> run_line(const Context& context, const LineOptions& o) {
   return 0;
 }
 
+struct DemoOptions {
+  std::string out = "hwnas-demo";
+  double ram_kb = 12, length = 0.6;
+};
+
+// A project on generated images for an emulated microcontroller and this machine.
+std::string demo_config(const DemoOptions& o) {
+  const Record config{
+      {"space", "tiny"},
+      {"data", "procedural:classes=10,count=4000,side=24,difficulty=0.05"},
+      {"train", {{"recipe", "sandwich"}, {"length", o.length}, {"batch", 64}}},
+      {"search", {{"sweep", 120}, {"evaluations", 4000}}},
+      {"targets",
+       {{{"name", "cortex-m4"}, {"device", "cortex-m4-qemu"}, {"limits", {{"ram_kb", o.ram_kb}}}},
+        {{"name", "host"}, {"device", "host"}, {"precision", "int8"}}}}};
+  return "// Written by hwnas demo; change it and `hwnas run` here.\n" + config.dump(2) + "\n";
+}
+
+Result<int> run_demo(Context context, const DemoOptions& o) {
+  const fs::path path = fs::path(o.out) / "hwnas.json";
+  const std::string wanted = demo_config(o);
+  const auto old = read_file(path, 1 << 20);
+  if (old && *old != wanted)
+    return usage_error("holds another project; choose another --out or remove it", o.out);
+  if (!old) NAS_CHECK(write_file(path, wanted));
+  context.project = o.out;
+  NAS_TRY(code, run_line(context, {}));
+  if (!context.quiet)
+    std::fprintf(stderr,
+                 "\npicture   %s/report.html\nnetworks  %s/exports/cortex-m4 and host: C, weights, manifest\n"
+                 "next      cd %s; hwnas front cortex-m4; hwnas estimate cortex-m4:best --space tiny --session "
+                 "cortex-m4-qemu-int8\n          hwnas verify exports/cortex-m4 --operations mps2-an386\n"
+                 "your own  hwnas init mine --template mcu\n",
+                 o.out.c_str(), o.out.c_str(), o.out.c_str());
+  return code;
+}
+
 }  // namespace
 
 void add_line_commands(CLI::App& app, Context& context) {
@@ -107,6 +144,17 @@ void add_line_commands(CLI::App& app, Context& context) {
   init->add_option("DIR", options->folder, "Folder of the project; made where missing");
   init->add_option("--template", options->form, "mcu, phone, gpu or cpu");
   init->callback([&context, options] { context.action = [options] { return init_project(*options); }; });
+
+  auto demo_options = std::make_shared<DemoOptions>();
+  CLI::App* demo = add_command(app, "demo", "From nothing to networks on devices, on generated images",
+                               {"hwnas demo", "hwnas demo --out /tmp/demo --ram 10"});
+  demo->add_option("--out", demo_options->out, "Folder for everything that is made");
+  demo->add_option("--ram", demo_options->ram_kb, "The microcontroller's limit on activation memory, KiB")
+      ->check(CLI::PositiveNumber);
+  demo->add_option("--length", demo_options->length, "Multiplies the training recipe")->check(CLI::PositiveNumber);
+  demo->callback([&context, demo_options] {
+    context.action = [&context, demo_options] { return run_demo(context, *demo_options); };
+  });
 
   CLI::App* run = add_command(
       app, "run", "The whole line of a project: train, sweep, profile, search, check, export, verify",

@@ -94,7 +94,7 @@ Stage check_stage(const Target& t) {
   return {"check " + t.name,
           {{"check", t.name, "--run", kSupernet}},
           {"runs/" + t.name + "/front.json", std::string(kSupernet) + "/supernet.safetensors"},
-          {"runs/" + t.name + "/measured-test.json"},
+          {"runs/" + t.name + "/predictions.jsonl"},
           {}};
 }
 
@@ -115,6 +115,16 @@ Stage verify_stage(const Target& t) {
           {}};
 }
 
+Stage report_stage(const LineConfig& c) {
+  Stage stage{"report", {{"report", "-o", "report.html"}}, {kSweep}, {"report.html"}, {}};
+  for (const Target& t : c.targets) {
+    stage.reads.push_back("runs/" + t.name + "/predictions.jsonl");
+    stage.reads.push_back("exports/" + t.name + "/SHA256SUMS");
+    stage.reads.push_back(session_file(t));
+  }
+  return stage;
+}
+
 }  // namespace
 
 std::map<std::string, std::string> search_files(const LineConfig& config) {
@@ -132,6 +142,7 @@ std::vector<Stage> line_stages(const LineConfig& config) {
     stages.push_back(export_stage(t));
     stages.push_back(verify_stage(t));
   }
+  stages.push_back(report_stage(config));
   return stages;
 }
 

@@ -151,13 +151,17 @@ std::string run_text(const QuantizedNetwork& network, const std::vector<NamedKer
                   std::to_string(plan.tensors[0].offset) + "; }\n";
   c += "const int8_t *net_output(void *arena) { return (const int8_t *)arena + " +
        std::to_string(plan.tensors[static_cast<std::size_t>(last)].offset) + "; }\n";
+  c += "/* Define these to statements that run around every operation: timers, counters. */\n"
+       "#ifndef NET_BEFORE\n#define NET_BEFORE(operation)\n#endif\n"
+       "#ifndef NET_AFTER\n#define NET_AFTER(operation)\n#endif\n";
   c += "void net_run(void *arena) {\n  int8_t *a = (int8_t *)arena;\n";
   for (std::size_t i = 0; i < kernels.size(); ++i) {
     const DeployedOp& op = network.deployment.ops[i];
-    c += "  " + kernels[i].name + "(" + at(op.inputs[0]) + ", ";
+    c += "  NET_BEFORE(" + std::to_string(i) + ")\n  " + kernels[i].name + "(" + at(op.inputs[0]) + ", ";
     if (op.inputs[1] >= 0) c += at(op.inputs[1]) + ", ";
     c +=
-        at(static_cast<std::int32_t>(i) + 1) + ", a + " + std::to_string(plan.scratch[i + 1].offset) + ");\n";
+        at(static_cast<std::int32_t>(i) + 1) + ", a + " + std::to_string(plan.scratch[i + 1].offset) +
+        ");\n  NET_AFTER(" + std::to_string(i) + ")\n";
   }
   return c + "}\n";
 }

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "devices/kernel_writer.h"
+#include "devices/network_writer.h"
 #include "latency/measure/backends.h"
 #include "space/base/hash.h"
 #include "space/cost.h"
@@ -65,27 +66,64 @@ Result<SessionInfo> describe_session(const devices::DeviceProfile& device, const
   return info;
 }
 
-Result<void> profile_kernels(const devices::DeviceProfile& device, std::span<const Kernel> kernels,
-                             const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
-  if (device.engine != "c")
-    return usage_error("engine " + device.engine + " is not in this build of hwnas", device.name);
-  // Names follow the work, not the place in the list: builds are found again in the cache.
-  std::vector<devices::KernelCode> codes;
-  for (const Kernel& kernel : kernels) {
-    const std::string key = signature(kernel);
-    auto code = devices::write_kernel(kernel, info.precision, "k_" + to_string(hash_text(key)).substr(0, 16));
-    if (code) {
-      codes.push_back(*std::move(code));
-      continue;
-    }
-    KernelRecord record;
-    record.signature = key;
-    record.failure = code.error().message;
-    if (hooks.done) NAS_CHECK(hooks.done(record));
-  }
+namespace {
+
+Result<void> profile_codes(const devices::DeviceProfile& device, std::vector<devices::KernelCode> codes,
+                           const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
   if (codes.empty()) return {};
   return device.counts_instructions() ? count_on_emulator(device, codes, options, info, hooks)
                                       : time_with_agent(device, std::move(codes), options, info, hooks);
+}
+
+// Adds the code, or records why there is none.
+Result<void> take_code(Result<devices::KernelCode> code, const std::string& name, const ProfileHooks& hooks,
+                       std::vector<devices::KernelCode>& codes) {
+  if (code) {
+    codes.push_back(*std::move(code));
+    return {};
+  }
+  KernelRecord record;
+  record.signature = name;
+  record.failure = code.error().message;
+  return hooks.done ? hooks.done(record) : Result<void>();
+}
+
+// Names follow the work, not the place in the list: builds are found again in the cache.
+std::string function_name(const std::string& signature) {
+  return "k_" + to_string(hash_text(signature)).substr(0, 16);
+}
+
+Result<void> check_engine(const devices::DeviceProfile& device) {
+  if (device.engine == "c") return {};
+  return usage_error("engine " + device.engine + " is not in this build of hwnas", device.name);
+}
+
+}  // namespace
+
+Result<void> profile_kernels(const devices::DeviceProfile& device, std::span<const Kernel> kernels,
+                             const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
+  NAS_CHECK(check_engine(device));
+  std::vector<devices::KernelCode> codes;
+  for (const Kernel& kernel : kernels) {
+    const std::string key = signature(kernel);
+    NAS_CHECK(take_code(devices::write_kernel(kernel, info.precision, function_name(key)), key, hooks, codes));
+  }
+  return profile_codes(device, std::move(codes), options, info, hooks);
+}
+
+Result<void> profile_networks(const devices::DeviceProfile& device, std::span<const NamedNetwork> networks,
+                              const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
+  NAS_CHECK(check_engine(device));
+  if (info.precision != "int8")
+    return usage_error("whole networks are measured as the int8 C that is exported; required --precision int8, found " +
+                           info.precision,
+                       device.name);
+  std::vector<devices::KernelCode> codes;
+  for (const NamedNetwork& one : networks) {
+    const std::string name = kNetworkPrefix + one.name;
+    NAS_CHECK(take_code(devices::write_network(one.network, name, function_name(name)), name, hooks, codes));
+  }
+  return profile_codes(device, std::move(codes), options, info, hooks);
 }
 
 double estimated_seconds(const devices::DeviceProfile& device, std::span<const Kernel> kernels,

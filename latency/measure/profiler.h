@@ -43,6 +43,17 @@ Result<SessionInfo> describe_session(const devices::DeviceProfile& device, const
 Result<void> profile_kernels(const devices::DeviceProfile& device, std::span<const Kernel> kernels,
                              const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks);
 
+// A whole network and its architecture's text.
+struct NamedNetwork {
+  std::string name;
+  Network network;
+};
+
+// Measures whole int8 networks, as they are exported, with drawn weights; records are named kNetworkPrefix +
+// name. What profile_kernels says holds here too.
+Result<void> profile_networks(const devices::DeviceProfile& device, std::span<const NamedNetwork> networks,
+                              const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks);
+
 // Seconds that profile_kernels will need about: a build plus measuring for each kernel.
 double estimated_seconds(const devices::DeviceProfile& device, std::span<const Kernel> kernels,
                          const MeasureOptions& options);

@@ -43,6 +43,9 @@ struct KernelRecord {
   std::string failure = {};                           // why there is no number
 };
 
+// What the signature of a whole network's record starts with; the architecture's text follows.
+inline const std::string kNetworkPrefix = "network ";
+
 struct Session {
   SessionInfo info;
   std::vector<KernelRecord> kernels;

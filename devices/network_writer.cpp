@@ -1,0 +1,94 @@
+#include "devices/network_writer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "devices/codegen/network.h"
+#include "space/base/hash.h"
+#include "space/base/rng.h"
+
+namespace nas::devices {
+namespace {
+
+// Grids as calibration leaves them: 0 at the bottom after a ReLU, near the middle elsewhere.
+Quantization grid_after(Activation activation) {
+  const bool positive = activation == Activation::relu || activation == Activation::relu6 ||
+                        activation == Activation::hard_sigmoid || activation == Activation::sigmoid;
+  if (activation == Activation::relu6) return {6.0 / 255, -128};
+  return {0.03, positive ? -128 : 3};
+}
+
+std::int64_t weights_per_channel(const DeployedOp& op) {
+  const std::int64_t window = std::int64_t{op.kernel} * op.kernel;
+  switch (op.kind) {
+    case DeployedKind::conv:
+      return window * op.in.channels;
+    case DeployedKind::depthwise:
+      return window;
+    case DeployedKind::fully_connected:
+      return op.in.elements();
+    default:
+      return 0;
+  }
+}
+
+// Weights spread evenly with scales that keep the result inside its grid.
+QuantizedWeights draw_weights(const DeployedOp& op, double input_scale, double output_scale, Rng& rng) {
+  QuantizedWeights weights;
+  const std::int64_t terms = weights_per_channel(op);
+  if (terms == 0) return weights;
+  for (std::int64_t i = 0; i < terms * op.out.channels; ++i)
+    weights.values.push_back(static_cast<std::int8_t>(static_cast<int>(rng.below(255)) - 127));
+  for (std::int32_t c = 0; c < op.out.channels; ++c) {
+    const double multiplier = rng.uniform(0.8, 1.2) * 40 / (74.0 * 74.0 * std::sqrt(static_cast<double>(terms)));
+    weights.scales.push_back(multiplier * output_scale / input_scale);
+    weights.bias.push_back(static_cast<std::int32_t>(rng.below(2001)) - 1000);
+  }
+  return weights;
+}
+
+QuantizedNetwork draw_numbers(Deployment deployment, Rng& rng) {
+  QuantizedNetwork q;
+  q.deployment = std::move(deployment);
+  q.tensors.push_back({0.02, -4});
+  for (const DeployedOp& op : q.deployment.ops) {
+    const Quantization in = q.tensors[static_cast<std::size_t>(op.inputs[0])];
+    const bool keeps = op.kind == DeployedKind::average_pool || op.kind == DeployedKind::max_pool;
+    const Quantization out = keeps ? in : grid_after(op.activation);
+    const Quantization before = needs_table(op.activation) ? Quantization{0.03, 3} : out;
+    q.weights.push_back(draw_weights(op, in.scale, before.scale, rng));
+    q.tensors.push_back(out);
+    q.before.push_back(before);
+  }
+  return q;
+}
+
+void replace_all(std::string& text, const std::string& from, const std::string& to) {
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+Result<KernelCode> write_network(const Network& network, const std::string& name, const std::string& function) {
+  NAS_TRY(deployment, deploy(network));
+  Rng rng(hash_text(name).low, "profiled weights");
+  const std::int64_t input = deployment.input.elements(), output = deployment.ops.back().out.elements();
+  const QuantizedNetwork quantized = draw_numbers(std::move(deployment), rng);
+  NAS_TRY(made, codegen::generate_network(quantized));
+  KernelCode code;
+  code.signature = name;
+  code.function = function;
+  code.source = made.source;
+  replace_all(code.source, "#include \"net.h\"\n", "#include <stdint.h>\nint8_t *net_input(void *arena);\nvoid "
+                                                   "net_run(void *arena);\nconst int8_t *net_output(void *arena);\n");
+  replace_all(code.source, "net_", function + "_");
+  code.source += "void " + function + "(uint8_t *arena);\nvoid " + function + "(uint8_t *arena) { " + function +
+                 "_run(arena); }\n";
+  code.arena_bytes = static_cast<std::uint32_t>(std::max<std::int64_t>(16, made.arena_bytes));
+  code.input_bytes = static_cast<std::uint32_t>(input);
+  code.output_bytes = static_cast<std::uint32_t>(output);
+  return code;
+}
+
+}  // namespace nas::devices

@@ -1,0 +1,212 @@
+#include "latency/table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "latency/calibration.h"
+#include "latency/measure/kernel_set.h"
+#include "search/additive.h"
+#include "space/base/rng.h"
+#include "space/search_space.h"
+
+namespace nas::latency {
+namespace {
+
+using testing::HasSubstr;
+
+// A made-up device whose kernels follow a law that the table does not know.
+double law(const Kernel& kernel) {
+  const Layer& l = kernel.anchor;
+  return 500 + 0.8 * static_cast<double>(macs(l).count()) + 2.5 * static_cast<double>(l.out.elements());
+}
+
+KernelRecord record_of(const Kernel& kernel) {
+  KernelRecord r;
+  r.signature = signature(kernel);
+  r.n = r.visits = 5;
+  r.median = law(kernel);
+  r.low = 0.99 * r.median;
+  r.high = 1.01 * r.median;
+  r.steady = true;
+  return r;
+}
+
+struct Device {
+  SearchSpace space = *load_space("tiny");
+  std::vector<Kernel> all = reachable_kernels(space, {}, {8, 8}).kernels;
+  Session session{{"s", "device", "p", "c", "int8", "ns", "tiny", ""}, {}};
+};
+
+// Every kernel, or only those whose number is not a multiple of `skip`.
+Device device_with(std::size_t skip = 0) {
+  Device d;
+  for (std::size_t i = 0; i < d.all.size(); ++i)
+    if (skip == 0 || i % skip != 0) d.session.kernels.push_back(record_of(d.all[i]));
+  return d;
+}
+
+double true_time(const Network& network) {
+  double sum = 0;
+  for (const Kernel& k : kernels(with_precision(network, {8, 8}), {})) sum += law(k);
+  return sum;
+}
+
+TEST(LatencyTable, SumsTheMeasuredKernelsOfANetworkToTheLastBit) {
+  const Device d = device_with();
+  const auto table = LatencyTable::make(d.session);
+  ASSERT_TRUE(table);
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    Rng rng(1, "t", i);
+    const Network network = d.space.lower(d.space.sample_canonical(rng));
+    const auto estimate = table->estimate(network, {});
+    ASSERT_TRUE(estimate);
+    EXPECT_EQ(estimate->value, true_time(network));
+    EXPECT_EQ(*table->value(network, {}), estimate->value);
+    EXPECT_EQ(estimate->interpolated, 0U);
+    EXPECT_LT(estimate->low, estimate->value);
+    EXPECT_GT(estimate->high, estimate->value);
+  }
+}
+
+TEST(LatencyTable, InterpolatesKernelsInsideWhatWasMeasuredAndSaysSo) {
+  const Device d = device_with(5);
+  const auto table = LatencyTable::make(d.session);
+  ASSERT_TRUE(table);
+  std::size_t inside = 0, covered = 0, outside = 0;
+  for (std::size_t i = 0; i < d.all.size(); i += 5) {
+    const auto one = table->estimate(d.all[i]);
+    if (!one) {
+      ++outside;
+      EXPECT_THAT(one.error().message, HasSubstr("does not cover"));
+      continue;
+    }
+    ++inside;
+    EXPECT_EQ(one->source, EntrySource::interpolated);
+    EXPECT_NEAR(one->value / law(d.all[i]), 1, 0.05) << one->signature;
+    covered += one->low <= law(d.all[i]) * 1.0001 && law(d.all[i]) <= one->high * 1.0001;
+  }
+  EXPECT_GT(inside, d.all.size() / 10);
+  EXPECT_GT(outside, 0U);
+  EXPECT_GE(covered * 10, inside * 8);
+}
+
+TEST(LatencyTable, NeverPutsALargerKernelBelowASmallerOne) {
+  // Same family, noisy measurements at some widths; estimates in between must rise with the width.
+  Session session{{"s", "device", "p", "c", "int8", "ns", "tiny", ""}, {}};
+  const auto kernel = [](int channels) {
+    return *parse_signature("conv k1 s1 p0 g1 16x8x8->" + std::to_string(channels) + "x8x8 bn relu6 w8a8 i8");
+  };
+  for (int c = 8; c <= 128; c += 8) {
+    KernelRecord r = record_of(kernel(c));
+    r.median *= c % 16 == 0 ? 1.02 : 1.0;
+    session.kernels.push_back(r);
+  }
+  const auto table = LatencyTable::make(session);
+  ASSERT_TRUE(table);
+  double before = 0;
+  for (int c = 8; c <= 128; c += 8) {
+    const double measured = table->estimate(kernel(c))->value;
+    const double between = c < 128 ? table->estimate(kernel(c + 4))->value : HUGE_VAL;
+    EXPECT_LE(before, measured);
+    EXPECT_LE(measured, between);
+    before = c < 128 ? between : before;
+  }
+}
+
+TEST(LatencyTable, RefusesEmptySessionsAndImpossibleTimes) {
+  Device d = device_with();
+  Session empty = d.session;
+  empty.kernels.clear();
+  EXPECT_THAT(LatencyTable::make(empty).error().message, HasSubstr("no measured kernel"));
+  for (const double bad : {0.0, -1.0, std::nan("")}) {
+    Session broken = d.session;
+    broken.kernels[3].median = bad;
+    const auto table = LatencyTable::make(broken);
+    ASSERT_FALSE(table);
+    EXPECT_EQ(table.error().where, broken.kernels[3].signature);
+  }
+}
+
+TEST(LatencyTable, CompilesToAnAdditiveCostThatEqualsItOnEveryNetwork) {
+  const Device d = device_with();
+  const auto table = LatencyTable::make(d.session);
+  ASSERT_TRUE(table);
+  const std::vector<std::string> names{"latency"};
+  const auto compiled = search::compile_additive(
+      d.space, [&](const Genotype& g, std::span<double> out) { out[0] = *table->value(d.space.lower(g), {}); },
+      names);
+  ASSERT_TRUE(compiled[0]) << compiled[0].error().message;
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    Rng rng(2, "c", i);
+    const Genotype g = d.space.sample_canonical(rng);
+    EXPECT_NEAR((*compiled[0])(g) / true_time(d.space.lower(g)), 1, 1e-9);
+  }
+  const auto reach = search::range(d.space, *compiled[0]);
+  ASSERT_TRUE(reach);
+  EXPECT_NEAR(reach->min / true_time(d.space.lower(reach->at_min)), 1, 1e-9);
+}
+
+// Networks whose whole takes more than their kernels, in a way each form can or cannot express.
+std::pair<std::vector<SumFeatures>, std::vector<double>> wholes(double factor, double constant, double per_kernel) {
+  std::vector<SumFeatures> sums;
+  std::vector<double> times;
+  for (std::uint64_t i = 0; i < 40; ++i) {
+    Rng rng(3, "wholes", i);
+    sums.push_back({rng.uniform(1e5, 1e6), std::floor(rng.uniform(10, 60))});
+    times.push_back((constant + factor * sums.back().sum + per_kernel * sums.back().kernels) *
+                    rng.uniform(0.995, 1.005));
+  }
+  return {sums, times};
+}
+
+TEST(Calibration, ChoosesTheSimplestFormThatExplainsTheWhole) {
+  const struct {
+    double factor, constant, per_kernel;
+    const char* form;
+  } cases[] = {{1, 0, 0, "sum"}, {1.1, 0, 0, "factor"}, {1.05, 90000, 0, "affine"}, {1.02, 5000, 3000, "affine+kernels"}};
+  for (const auto& c : cases) {
+    const auto [sums, times] = wholes(c.factor, c.constant, c.per_kernel);
+    const auto fit = fit_calibration(sums, times);
+    ASSERT_TRUE(fit);
+    EXPECT_EQ(fit->form, c.form);
+    EXPECT_EQ(fit->evidence.size(), 4U);
+    std::size_t inside = 0;
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      const double p = (*fit)(sums[i]);
+      EXPECT_NEAR(p / times[i], 1, 0.02);
+      inside += times[i] >= p / (1 + fit->spread) && times[i] <= p * (1 + fit->spread);
+    }
+    EXPECT_GE(inside, 34U);
+  }
+}
+
+TEST(Calibration, SurvivesItsFileAndRefusesDamagedOnes) {
+  const auto [sums, times] = wholes(1.05, 100, 0);
+  const auto fit = fit_calibration(sums, times);
+  ASSERT_TRUE(fit);
+  const std::string text = to_json(*fit);
+  const auto back = parse_calibration(text, "c.json");
+  ASSERT_TRUE(back);
+  EXPECT_EQ(to_json(*back), text);
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    Rng rng(4, "damage", i);
+    std::string damaged = text;
+    damaged[rng.below(damaged.size())] = static_cast<char>(rng.below(256));
+    const auto read = parse_calibration(damaged, "c.json");
+    EXPECT_TRUE(!read || std::isfinite((*read)({1e6, 20})));
+  }
+  EXPECT_THAT(parse_calibration(R"({"form": "sum", "factr": 1})", "c.json").error().message, HasSubstr("factr"));
+}
+
+TEST(Calibration, NeedsEnoughNetworksWithPositiveTimes) {
+  const auto [sums, times] = wholes(1, 0, 0);
+  EXPECT_FALSE(fit_calibration(std::span(sums).first(4), std::span(times).first(4)));
+  std::vector<double> bad = times;
+  bad[7] = -1;
+  EXPECT_THAT(fit_calibration(sums, bad).error().message, HasSubstr("positive"));
+}
+
+}  // namespace
+}  // namespace nas::latency
