@@ -69,5 +69,6 @@ void add_job_commands(CLI::App& app, Context& context);     // submit, worker, c
 void add_watch_commands(CLI::App& app, Context& context);   // ls, status, logs
 void add_db_commands(CLI::App& app, Context& context);
 void add_report_commands(CLI::App& app, Context& context);  // report
+void add_serve_command(CLI::App& app, Context& context);
 
 }  // namespace nas::apps

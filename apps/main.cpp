@@ -127,6 +127,7 @@ int run(int argc, char** argv) {
   add_watch_commands(app, context);
   add_db_commands(app, context);
   add_report_commands(app, context);
+  add_serve_command(app, context);
   if (!has_torch())
     for (const TorchCommand& torch : kTorchCommands) app.add_subcommand(torch.name, torch.description);
   try {

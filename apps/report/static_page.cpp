@@ -13,6 +13,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 constexpr double kWidth = 720, kHeight = 380, kLeft = 80, kRight = 16, kTop = 14, kBottom = 46;
+constexpr std::size_t kMostDots = 3000;
 
 std::string fixed(double value) {
   char text[32];
@@ -165,11 +166,12 @@ std::string scatter_svg(const Json& run) {
   std::set<std::int64_t> front;
   for (const Json& number : run["front"]) front.insert(number.get<std::int64_t>());
   std::vector<Plotted> best;
-  for (const Plotted& p : points) {
-    if (front.contains(p.number)) {
-      best.push_back(p);
-      continue;
-    }
+  // A plain picture has no use for more than a few thousand dots.
+  const std::size_t step = points.size() / kMostDots + 1;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const Plotted& p = points[i];
+    if (front.contains(p.number)) best.push_back(p);
+    if (front.contains(p.number) || i % step != 0) continue;
     out += "<circle cx=\"" + fixed(ax.place(p.x)) + "\" cy=\"" + fixed(ay.place(p.y)) +
            "\" r=\"2.5\" fill=\"" + (p.feasible ? "#4878d0" : "#999") + "\" opacity=\"0.5\"/>\n";
   }

@@ -30,7 +30,7 @@ const watcher = new IntersectionObserver((entries) => {
       watcher.unobserve(entry.target);
       entry.target.figure.start();
     }
-}, { rootMargin: '400px' });
+}, { rootMargin: '120px' });
 
 const sizes = new ResizeObserver((entries) => {
   for (const entry of entries) entry.target.figure?.chart?.resize();
@@ -99,7 +99,7 @@ function styled(option) {
       ...option.tooltip,
     },
     legend: option.legend && {
-      top: 0, left: 0, itemWidth: 14, itemHeight: 10, type: 'scroll', textStyle: { color: c.ink },
+      top: 0, right: 0, itemWidth: 14, itemHeight: 10, type: 'scroll', textStyle: { color: c.ink },
       inactiveColor: c.muted, pageTextStyle: { color: c.ink }, pageIconColor: c.ink, ...option.legend,
     },
   };

@@ -7,14 +7,12 @@ export class Genes {
     this.app = app;
     this.figure = new Figure({
       id: 'genes', height: 320, options: (c) => this.options(c), label: () => `Share of each choice of each gene among the ${app.run.json.front.length} networks on the front`,
-      empty: () => (app.run.json.front.length === 0 ? 'No network is on the front.' : app.run.columns.length === 0 ? 'The candidates have no genes in text form.' : null),
+      empty: () => (app.run.json.front.length === 0 ? 'No network is on the front.' : null),
     });
     this.element = h('div', {}, this.figure.element);
   }
   update() {
     this.made = null;
-    const { labels } = this.cells();
-    this.figure.setHeight(Math.max(220, 130 + 24 * labels.length));
     this.figure.update();
   }
   cells() {
@@ -36,6 +34,7 @@ export class Genes {
   }
   options(c) {
     const { columns, labels, cells } = this.cells();
+    this.figure.setHeight(Math.max(220, 130 + 24 * labels.length));
     return {
       grid: { left: 10, right: 20, top: 20, bottom: 56, containLabel: true },
       tooltip: { trigger: 'item', formatter: (p) => tip(`${columns[p.value[0]].name} = ${labels[p.value[1]]}`, [['on the front', percent(p.value[2])], ['of all candidates', percent(p.value[3])]]) },
@@ -123,7 +122,7 @@ export class Training {
   options(c, key, name) {
     const t = this.training, colours = { smallest: c.orange, largest: c.blue, others: c.grey, network: c.blue };
     return {
-      grid: { left: 10, right: 20, top: 36, bottom: 40, containLabel: true }, legend: {},
+      grid: { left: 10, right: 20, top: 44, bottom: 40, containLabel: true }, legend: {},
       tooltip: { trigger: 'axis', formatter: (all) => tip(`epoch ${number(all[0].value[0])}`, all.map((p) => [p.seriesName, key === 'accuracy' ? percent(p.value[1] / 100) : number(p.value[1])])) },
       xAxis: { type: 'value', name: 'epoch', nameLocation: 'middle', nameGap: 26 }, yAxis: { type: 'value', scale: true, name: key === 'accuracy' ? `${name} [%]` : name, nameTextStyle: { align: 'left' } },
       series: Object.entries(t[key]).map(([who, curve], i) => ({ type: 'line', name: who, symbol: 'none', data: curve.x.map((x, k) => [x, key === 'accuracy' ? 100 * curve.y[k] : curve.y[k]]), lineStyle: { color: colours[who], width: who === 'others' ? 1 : 1.8 }, itemStyle: { color: colours[who] }, z: who === 'others' ? 1 : 2,

@@ -72,7 +72,7 @@ export class Prediction {
     const ends = [Math.min(low, 0) < 0 ? low : 0.9 * low, 1.05 * high], line = (k, type) => ({ type: 'line', name: type, silent: true, symbol: 'none', data: ends.map((v) => [v, k * v]), lineStyle: { color: c.muted, type: k === 1 ? 'solid' : 'dashed', width: 1 }, itemStyle: { color: c.muted } });
     const axis = (name) => ({ type: 'value', min: ends[0], max: ends[1], name: `${name} [${g.unit || 'value'}]`, axisLabel: { formatter: (v) => number(v) } });
     return {
-      grid: { left: 10, right: 26, top: 34, bottom: 40, containLabel: true },
+      grid: { left: 10, right: 26, top: 44, bottom: 40, containLabel: true },
       tooltip: { trigger: 'item', formatter: (p) => (g.rows[p.dataIndex] && p.seriesName === 'networks' ? tip(g.rows[p.dataIndex].name, [['predicted', number(p.value[1])], ['measured', number(p.value[0])], ['error', percent(p.value[1] / p.value[0] - 1)]]) : '') },
       xAxis: { ...axis('measured'), nameLocation: 'middle', nameGap: 28 }, yAxis: { ...axis('predicted'), nameTextStyle: { align: 'left' } },
       series: [line(1, 'equal'), line(1.1, '±10 %'), line(0.9, '±10 %'), { type: 'scatter', name: 'networks', data: g.rows.map((r) => [r.measured, r.predicted]), symbolSize: g.rows.length > 500 ? 4 : 7, itemStyle: { color: c.blue, opacity: 0.6 } }],
@@ -82,7 +82,7 @@ export class Prediction {
   residualOptions(c) {
     const g = this.group;
     return {
-      grid: { left: 10, right: 26, top: 34, bottom: 40, containLabel: true },
+      grid: { left: 10, right: 26, top: 44, bottom: 40, containLabel: true },
       tooltip: { trigger: 'item', formatter: (p) => tip(g.rows[p.dataIndex].name, [['error', `${number(p.value[1])} %`]]) },
       xAxis: { type: 'value', scale: true, name: `measured [${g.unit || 'value'}]`, nameLocation: 'middle', nameGap: 28 }, yAxis: { type: 'value', name: 'error [%]', nameTextStyle: { align: 'left' } },
       series: [{ type: 'scatter', data: g.rows.map((r) => [r.measured, 100 * (r.predicted / r.measured - 1)]), symbolSize: g.rows.length > 500 ? 4 : 7, itemStyle: { color: c.blue, opacity: 0.6 },
@@ -97,8 +97,9 @@ export class Quality {
     this.sessionMenu = h('select', { onchange: () => this.update() });
     this.kernelMenu = h('select', { class: 'wide', onchange: () => this.repeats.update() });
     const empty = () => (this.session ? null : 'No session of `hwnas profile` is part of this report.');
-    const quiet = () => (this.session ? null : '');
-    this.spread = new Figure({ id: 'spread', height: 280, empty, options: (c) => this.spreadOptions(c), label: 'Width of the intervals of all kernels, as a share of the median, and the drift divided out, in measuring order' });
+    const quiet = () => (!this.session ? '' : this.session.kernels.some((k) => k.visits.length) ? null : 'Counted once: there are no repeats to show.');
+    const spread = () => empty() ?? (this.session.kernels.length && this.session.kernels.every((k) => k.low === k.high) ? 'All intervals are points: the device was counted, not timed.' : null);
+    this.spread = new Figure({ id: 'spread', height: 280, empty: spread, options: (c) => this.spreadOptions(c), label: 'Width of the intervals of all kernels, as a share of the median, and the drift divided out, in measuring order' });
     this.repeats = new Figure({ id: 'repeats', height: 280, empty: quiet, options: (c) => this.repeatOptions(c), label: 'Medians of the visits of one kernel, in order' });
     this.note = h('p', { class: 'note' });
     this.tools = h('div', { class: 'tools' }, h('label', {}, 'session ', this.sessionMenu), h('label', {}, 'kernel ', this.kernelMenu));
@@ -127,7 +128,7 @@ export class Quality {
   spreadOptions(c) {
     const s = this.session, half = (k) => (50 * (k.high - k.low)) / k.median;
     return {
-      grid: { left: 10, right: 20, top: 34, bottom: 40, containLabel: true }, legend: {},
+      grid: { left: 10, right: 20, top: 44, bottom: 40, containLabel: true }, legend: {},
       tooltip: { trigger: 'item', formatter: (p) => {
         const k = s.kernels[p.value[0]];
         return tip(k.signature, [['median', timed(k.median, s.unit)], ['interval', `${timed(k.low, s.unit)} – ${timed(k.high, s.unit)}`], ['samples', `${k.n}, ${k.outliers} outliers`], ['drift', number(k.drift)], ['steady', k.steady ? 'yes' : 'no']]);
@@ -144,7 +145,7 @@ export class Quality {
     const low = sorted[0] ?? 0, step = ((sorted.at(-1) ?? 1) - low) / bins || 1, counts = Array(bins).fill(0);
     for (const v of visits) counts[Math.min(bins - 1, Math.floor((v - low) / step))]++;
     return {
-      grid: { left: 10, right: 20, top: 34, bottom: 40, containLabel: true },
+      grid: { left: 10, right: 20, top: 44, bottom: 40, containLabel: true },
       tooltip: { trigger: 'axis', formatter: (all) => tip(k.signature, [['from', timed(low + all[0].dataIndex * step, s.unit)], ['visits', all[0].value]]) },
       xAxis: { type: 'category', data: counts.map((_, i) => timed(low + (i + 0.5) * step, s.unit)), name: `medians of ${visits.length} visits`, nameLocation: 'middle', nameGap: 28 },
       yAxis: { type: 'value', name: 'visits', nameTextStyle: { align: 'left' }, minInterval: 1 },

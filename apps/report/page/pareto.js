@@ -31,7 +31,7 @@ export class Pareto {
       h('div', { class: 'tools' }, h('label', {}, 'across ', this.xMenu), h('label', {}, 'up ', this.yMenu),
         h('label', {}, 'colour ', this.colour)),
       this.figure.element,
-      h('p', { class: 'note' }, 'Click a point, or a row of the table of candidates, for its architecture. Dashed lines are limits; crosses break one.'));
+      h('p', { class: 'note' }, 'Click a point, or a row of the table of candidates, for its architecture. Dashed lines are limits; grey ones break a limit.'));
   }
   /** A new run: which metrics there are. */
   setRun(run) {
@@ -124,8 +124,9 @@ export class Pareto {
     const step = plane ? (second.goal === 'min' ? 'end' : 'start') : false;
     const dot = { type: 'scatter', large: run.size > 4000, largeThreshold: 2000 };
     const series = [
-      { ...dot, name: 'infeasible', data: groups.infeasible, symbol: 'path://M0,0 L4,4 M4,0 L0,4', symbolSize: 6,
-        itemStyle: { color: c.grey, borderColor: c.grey, borderWidth: 1.5, opacity: 0.75 }, large: false },
+      { ...dot, name: 'infeasible', data: groups.infeasible,
+        ...(run.size > 4000 ? { symbol: 'rect', symbolSize: 2.5, itemStyle: { color: c.grey, opacity: 0.6 } }
+          : { symbol: 'path://M0,0 L4,4 M4,0 L0,4', symbolSize: 6, itemStyle: { color: c.grey, borderColor: c.grey, borderWidth: 1.5, opacity: 0.75 } }) },
       { ...dot, name: 'partly evaluated', data: groups.partly, symbol: 'triangle', symbolSize: 6, itemStyle: { color: c.grey, opacity: 0.6 } },
       ...groups.shades.map((data, s) => ({ ...dot, name: groups.nameOf(s), data, symbolSize: run.size > 2000 ? 4 : 7,
         itemStyle: { color: groups.colourOf(s), opacity: 0.55 } })),
@@ -205,7 +206,7 @@ export class SearchProgress {
       data: progress.evaluations.map((n, i) => [n, progress.hypervolume[i]]),
       lineStyle: { color: c.accent, width: 2.5 }, itemStyle: { color: c.accent } });
     return {
-      grid: { left: 14, right: 22, top: 36, bottom: 40, containLabel: true },
+      grid: { left: 14, right: 22, top: 40, bottom: 40, containLabel: true },
       legend: { data: series.map((s) => s.name).filter((n) => n !== 'low') },
       tooltip: { trigger: 'axis', formatter: (all) => tip(`after ${number(all[0].value[0])} evaluations`,
         all.filter((p) => p.seriesName !== 'low' && p.seriesName !== 'random, quartiles').map((p) => [p.seriesName, number(p.value[1])])) },

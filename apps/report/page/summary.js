@@ -95,7 +95,7 @@ export class Provenance {
           ['objectives', run.objectives.map((o) => `${o.goal} ${o.metric}`).join(', ')],
           ['limits', run.constraints.map((c) => `${c.metric}${c.min !== null ? ` ≥ ${number(c.min)}` : ''}${c.max !== null ? ` ≤ ${number(c.max)}` : ''}`).join(', ') || 'none'],
           ['numbers', run.metrics.map((m) => `${m.name}: ${m.source}`).join(', ')],
-          ['hwnas', data.tool.version], ['made', data.created || '–']], { label: 'Provenance' }),
+          ['hwnas', data.tool.version], ['made', data.created || '–']], { label: 'Facts of the search' }),
         h('details', {}, h('summary', {}, 'Configuration'), h('pre', { tabindex: 0 }, JSON.stringify(run.json.config, null, 2)))] : null,
       data.notes.length || run?.json.notes.length ? h('div', { class: 'warning' }, h('p', {}, 'While reading:'), h('ul', {}, [...data.notes, ...(run?.json.notes ?? [])].map((n) => h('li', {}, n)))) : null);
   }

@@ -1,0 +1,297 @@
+// The report's page in Chromium. Data is asserted, not pixels.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { openBrowser, openPage } from './browser.mjs';
+import { hwnas, newProject, program, report, searchConfig, writeRun } from './project.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const folders = [];
+let browser, mine, mineUrl;
+
+function project(name) {
+  const folder = newProject(name);
+  folders.push(folder);
+  return folder;
+}
+
+before(async () => {
+  browser = await openBrowser();
+  mine = project('mine');
+  const config = searchConfig(mine);
+  hwnas(mine, 'search', config);
+  for (const seed of [1, 2, 3, 4, 5]) hwnas(mine, 'search', config, '--set', 'strategy.name=random', '--seed', String(seed), '--name', `random${seed}`);
+  mineUrl = report(mine, 'mine');
+});
+after(async () => {
+  await browser.close();
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+async function opened(url, options, body) {
+  const { page, context, problems } = await openPage(browser, url, options);
+  try {
+    await page.waitForFunction(() => window.hwnas !== undefined);
+    await body(page);
+    assert.deepEqual(problems, []);
+  } finally {
+    await context.close();
+  }
+}
+
+/** Brings a section into view and waits until its picture is drawn. */
+async function drawn(page, id) {
+  await page.locator(`[data-chart="${id}"]`).scrollIntoViewIfNeeded();
+  await page.waitForFunction((i) => window.hwnas.figures.get(i).chart !== undefined, id);
+}
+
+function series(page, figure, name) {
+  return page.evaluate(([f, n]) => {
+    const chart = window.hwnas.instanceOf(document.querySelector(`[data-chart="${f}"]`));
+    return chart.getOption().series.filter((s) => s.name === n).flatMap((s) => s.data);
+  }, [figure, name]);
+}
+
+test('the front is that of `hwnas front`, from disk and without network', async () => {
+  const front = JSON.parse(hwnas(mine, 'front', 'mine', '-f', 'json'));
+  assert.ok(front.length > 5);
+  await opened(mineUrl, {}, async (page) => {
+    await drawn(page, 'front');
+    const points = await series(page, 'front', 'front');
+    const sorted = (list) => list.sort((a, b) => a[2] - b[2]);
+    assert.deepEqual(sorted(points), sorted(front.map((r) => [r.macs_m, r.proxy, r.number])));
+    const all = (await series(page, 'front', 'infeasible')).length + (await series(page, 'front', 'dominated')).length + points.length;
+    assert.equal(all, 300);
+  });
+});
+
+test('the band is that of five random searches', async () => {
+  await opened(mineUrl, {}, async (page) => {
+    await drawn(page, 'progress');
+    const middle = await series(page, 'progress', 'random, median');
+    assert.ok(middle.length > 100);
+    const width = (await series(page, 'progress', 'random, quartiles')).map((p) => p[1]);
+    assert.ok(width.every((w) => w >= 0) && width.some((w) => w > 0));
+    assert.match(await page.locator('#search .note').textContent(), /5 random searches.*median.*quartiles/s);
+  });
+});
+
+async function keptRows(page) {
+  return page.evaluate(() => {
+    const { rows, app } = window.hwnas.app.parts.parallel;
+    return rows.map((i) => app.run.candidates.number[i]).sort((a, b) => a - b);
+  });
+}
+
+test('brushing an axis with the mouse keeps exactly the rows of a query', async () => {
+  await opened(mineUrl, {}, async (page) => {
+    await drawn(page, 'parallel');
+    await page.locator('[data-chart="parallel"]').evaluate((e) => e.scrollIntoView({ block: 'center' }));
+    const place = await page.evaluate(() => {
+      const { axes } = window.hwnas.app.parts.parallel, host = document.querySelector('[data-chart="parallel"]');
+      const dim = axes.findIndex((a) => a.name === 'proxy'), box = host.getBoundingClientRect();
+      const model = window.hwnas.instanceOf(host).getModel(), layout = model.getComponent('parallel').coordinateSystem.getAxisLayout(`dim${dim}`);
+      return { dim, x: box.left + layout.position[0], y: box.top + layout.position[1], host: box.height };
+    });
+    const from = place.y - 190, to = place.y - 60;
+    await page.mouse.move(place.x, from);
+    await page.mouse.down();
+    await page.mouse.move(place.x, (from + to) / 2, { steps: 4 });
+    await page.mouse.move(place.x, to, { steps: 4 });
+    await page.mouse.up();
+    await page.waitForFunction(() => window.hwnas.app.parts.parallel.intervals.size === 1);
+    const [low, high] = await page.evaluate((d) => window.hwnas.app.parts.parallel.intervals.get(d), place.dim);
+    assert.ok(low < high);
+    const wanted = JSON.parse(hwnas(mine, 'report', 'mine', '--data')).runs[0].candidates;
+    const query = wanted.number.filter((_, i) => wanted.values[0][i] >= low && wanted.values[0][i] <= high);
+    assert.ok(query.length > 0 && query.length < 300);
+    assert.deepEqual(await keptRows(page), query);
+    assert.match(await page.locator('#rows-kept').textContent(), new RegExp(`^${query.length} of 300`));
+  });
+});
+
+test('the filter fields keep the rows of a query, and two filters together', async () => {
+  await opened(mineUrl, {}, async (page) => {
+    const filter = async (axis, low, high) => {
+      await page.getByLabel('axis to filter').selectOption({ label: axis });
+      await page.getByLabel('at least').fill(String(low));
+      await page.getByLabel('at most').fill(String(high));
+      await page.getByRole('button', { name: 'filter', exact: true }).click();
+    };
+    await filter('macs_m', 0.2, 0.4);
+    await filter('proxy', 3, 100);
+    const c = JSON.parse(hwnas(mine, 'report', 'mine', '--data')).runs[0].candidates;
+    const query = c.number.filter((_, i) => c.values[1][i] >= 0.2 && c.values[1][i] <= 0.4 && c.values[0][i] >= 3 && c.values[0][i] <= 100);
+    assert.deepEqual(await keptRows(page), query);
+  });
+});
+
+test('clicking a point shows its architecture with as many boxes as layers', async () => {
+  await opened(mineUrl, {}, async (page) => {
+    await drawn(page, 'front');
+    const target = await page.evaluate(() => {
+      const host = document.querySelector('[data-chart="front"]'), chart = window.hwnas.instanceOf(host), box = host.getBoundingClientRect();
+      const option = chart.getOption(), at = option.series.findIndex((s) => s.name === 'front'), p = option.series[at].data[2];
+      const [x, y] = chart.convertToPixel({ seriesIndex: at }, p.slice(0, 2));
+      return { x: box.left + x, y: box.top + y, number: p[2] };
+    });
+    await page.mouse.click(target.x, target.y);
+    await page.waitForSelector('.panel:not([hidden])');
+    const candidate = JSON.parse(hwnas(mine, 'front', 'mine', '-f', 'json')).find((r) => r.number === target.number);
+    assert.equal(await page.locator('.panel .arch').first().textContent(), candidate.arch);
+    const svg = path.join(mine, 'one.svg');
+    hwnas(mine, 'space', 'show', 'tiny', '--arch', candidate.arch, '--svg', svg);
+    const boxes = (readFileSync(svg, 'utf8').match(/class="kernel"/g) ?? []).length;
+    assert.ok(boxes > 5);
+    assert.equal(await page.locator('.panel svg .kernel').count(), boxes);
+    assert.match(await page.locator('.panel .copyable code').first().textContent(), /^hwnas export .*--out exports\//);
+    await page.keyboard.press('Escape');
+    assert.equal(await page.locator('.panel').isVisible(), false);
+  });
+});
+
+test('everything can be reached by keyboard', async () => {
+  await opened(mineUrl, {}, async (page) => {
+    const first = page.locator('#parallel button.link').first();
+    await first.focus();
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('.panel:not([hidden])');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'panel-title');
+    await page.keyboard.press('Escape');
+    assert.equal(await first.evaluate((e) => e === document.activeElement), true);
+  });
+});
+
+const rowsOf = (n, value) => Array.from({ length: n }, (_, i) => ({ genes: [i % 200, Math.floor(i / 200) % 200, Math.floor(i / 40000)], values: value(i) }));
+const hostile = `</script><img src=x onerror=alert(1)><!--{{7*7}}"'&`;
+
+const odd = {
+  'no candidate': () => [[], {}],
+  'one candidate': () => [rowsOf(1, () => ({ accuracy: 0.5, ms: 3 })), {}],
+  'only infeasible ones': () => [rowsOf(30, (i) => ({ accuracy: 0.5 + i / 100, ms: 9 + i })), {}],
+  'numbers that are none': () => [rowsOf(30, (i) => ({ accuracy: i % 3 ? null : 0.6 + i / 100, ms: 3 + i / 10 })), {}],
+  'all values equal': () => [rowsOf(10, () => ({ accuracy: 0, ms: 0 })), {}],
+};
+for (const [name, make] of Object.entries(odd))
+  test(`a run with ${name} opens without an error`, async () => {
+    const folder = project('odd'), [rows, options] = make();
+    writeRun(folder, 'odd', rows, options);
+    await opened(report(folder), {}, async (page) => {
+      await page.evaluate(() => { for (const f of window.hwnas.figures.values()) f.start(); });
+      assert.equal(await page.evaluate(() => window.hwnas.app.run.size), rows.length);
+      assert.ok((await page.locator('#summary').textContent()).includes(name === 'only infeasible ones' ? 'no candidate meets the limits' : 'on the front'));
+      if (rows.length > 1) await page.evaluate(() => window.hwnas.app.select(1));
+    });
+  });
+
+test('no text of a user becomes markup or script', async () => {
+  const folder = project('hostile');
+  const metrics = [{ name: 'accuracy', unit: hostile, source: 'measured' }, { name: 'ms', unit: hostile, source: 'predicted' }];
+  const rows = rowsOf(40, (i) => ({ accuracy: i / 100, ms: 1 + (i % 9) })).map((r, i) => ({ ...r, arch: `${hostile}=${i}:${hostile}` }));
+  rows.push({ genes: [199, 1, 1], failure: hostile, arch: hostile });
+  writeRun(folder, '<img src=x onerror=alert(2)>', rows, { space: hostile, strategy: hostile, metrics, config: { [hostile]: hostile } });
+  const out = path.join(folder, 'report.html');
+  hwnas(folder, 'report', '--title', hostile, '-o', out);
+  await opened(`file://${out}`, {}, async (page) => {
+    let alerts = 0;
+    page.on('dialog', (d) => { ++alerts; d.dismiss(); });
+    await page.evaluate(() => { for (const f of window.hwnas.figures.values()) f.start(); });
+    await page.evaluate(() => window.hwnas.app.select(3));
+    await drawn(page, 'front');
+    const box = await page.locator('[data-chart="front"]').boundingBox();
+    for (let i = 1; i < 8; ++i) await page.mouse.move(box.x + (box.width * i) / 8, box.y + box.height / 2);
+    assert.equal(await page.locator('h1').textContent(), hostile);
+    assert.equal(await page.locator('img').count(), 0);
+    assert.equal(alerts, 0);
+  });
+});
+
+test('20,000 candidates open in under three seconds', async () => {
+  const folder = project('many');
+  writeRun(folder, 'many', rowsOf(20000, (i) => ({ accuracy: 0.5 + 0.4 * Math.sin(i * 12.9898) ** 2, ms: 1 + 11 * Math.cos(i * 78.233) ** 2 })));
+  const url = report(folder);
+  let took = Infinity;
+  // The best of three: other work on this machine is not the page's.
+  for (let i = 0; i < 3 && took >= 3000; ++i) {
+    const started = Date.now();
+    await opened(url, {}, async (page) => {
+      await drawn(page, 'front');
+      took = Math.min(took, Date.now() - started);
+      assert.equal(await page.evaluate(() => window.hwnas.app.run.size), 20000);
+      if (took < 3000) await drawn(page, 'parallel');
+    });
+  }
+  console.log(`20,000 candidates: front drawn after ${took} ms`);
+  assert.ok(took < 3000, `${took} ms`);
+});
+
+for (const scheme of ['light', 'dark'])
+  for (const width of [360, 1600])
+    test(`fits ${width} pixels in ${scheme}, and axe finds nothing`, async () => {
+      await opened(mineUrl, { width, height: 800, scheme }, async (page) => {
+        await page.evaluate(() => { for (const f of window.hwnas.figures.values()) f.start(); });
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
+        await page.evaluate(() => window.hwnas.app.select(window.hwnas.app.run.json.best));
+        await page.evaluate(axe);
+        const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+        assert.deepEqual(found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).slice(0, 4).join(', ')}`), []);
+      });
+    });
+
+test('prints', async () => {
+  await opened(mineUrl, { scheme: 'dark' }, async (page) => {
+    const pdf = await page.pdf({ format: 'A4' });
+    assert.ok(pdf.length > 50_000);
+  });
+});
+
+function serve(folder, bind) {
+  const child = spawn(program, ['-C', folder, 'serve', '--bind', bind], { stdio: ['ignore', 'pipe', 'inherit'] });
+  return new Promise((resolve, reject) => {
+    child.stdout.once('data', (text) => resolve({ child, url: String(text).trim() }));
+    child.once('exit', (code) => reject(new Error(`serve ended with ${code}`)));
+  });
+}
+
+test('the live page grows while a search runs, and goes on after its server was killed', async () => {
+  const folder = project('live'), config = searchConfig(folder, { strategy: { name: 'predictor' } });
+  const search = spawn(program, ['-C', folder, '-q', 'search', config, '--budget', '4000evals'], { cwd: folder, stdio: 'ignore' });
+  const ended = new Promise((done) => search.once('exit', done));
+  try {
+    while (true) {
+      try {
+        if (hwnas(folder, 'front', 'mine', '-f', 'json').length > 2) break;
+      } catch {  // no front yet
+        await new Promise((r) => setTimeout(r, 50));
+      }
+    }
+    let server = await serve(folder, '127.0.0.1:0');
+    const port = new URL(server.url).port;
+    const { page, context } = await openPage(browser, server.url, { allow: [server.url] });
+    const count = () => page.evaluate(() => window.hwnas.app.run.size);
+    const grows = async (from) => page.waitForFunction((n) => window.hwnas.app.run.size > n, from, { timeout: 15000 });
+    const first = await count();
+    await grows(first);
+    server.child.kill('SIGKILL');
+    await page.waitForFunction(() => document.querySelector('.status').textContent.startsWith('not connected'), null, { timeout: 15000 });
+    const middle = await count();
+    server = await serve(folder, `127.0.0.1:${port}`);
+    await grows(middle);
+    assert.match(await page.locator('.status').textContent(), /^live/);
+    search.kill('SIGINT');
+    await ended;
+    await page.waitForTimeout(2600);
+    // What came in pieces is what a reader of the files sees.
+    const whole = JSON.parse(hwnas(folder, 'report', 'mine', '--data')).runs[0];
+    const seen = await page.evaluate(() => ({ candidates: window.hwnas.app.run.candidates, front: window.hwnas.app.run.json.front }));
+    assert.deepEqual(seen.candidates, whole.candidates);
+    assert.deepEqual(seen.front, whole.front);
+    server.child.kill('SIGTERM');
+    await context.close();
+  } finally {
+    search.kill('SIGKILL');
+  }
+});
