@@ -100,6 +100,12 @@ Result<AccuracyFile> open_accuracy_file(const fs::path& path, const AccuracyFile
   return file;
 }
 
+Result<SearchSpace> open_space(const std::string& name) {
+  if (!name.ends_with(".jsonl")) return nas::load_space(name);
+  NAS_TRY(file, read_accuracy_file(name));
+  return file.load_space();
+}
+
 Result<void> append_accuracies(const fs::path& path, const std::vector<std::string>& networks,
                                const std::vector<double>& top1) {
   std::string text;

@@ -27,6 +27,10 @@ Result<AccuracyFile> read_accuracy_file(const std::filesystem::path& path);
 // Makes the file with its header; where it is there already, reads it and checks that the header is the same.
 Result<AccuracyFile> open_accuracy_file(const std::filesystem::path& path, const AccuracyFile& header);
 
+// The space that a command's --space names: built-in, a JSON file, or a sweep's file (*.jsonl) for the space
+// as its supernet has it, with the images' number of classes.
+Result<SearchSpace> open_space(const std::string& name);
+
 // Appends measured networks, safe on disk when it returns.
 Result<void> append_accuracies(const std::filesystem::path& path, const std::vector<std::string>& networks,
                                const std::vector<double>& top1);

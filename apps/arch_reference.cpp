@@ -29,7 +29,8 @@ Result<std::string> resolve_architecture(const fs::path& project, const std::str
   const char* begin = which.data() + 6;
   const auto [end, error] = std::from_chars(begin, which.data() + which.size(), index);
   if (error != std::errc{} || std::string_view(end) != "]" || index >= front.size())
-    return usage_error("required front[0] to front[" + std::to_string(front.size() - 1) + "], found " + which, text);
+    return usage_error("required front[0] to front[" + std::to_string(front.size() - 1) + "], found " + which,
+                       text);
   return run.texts[front[index]];
 }
 

@@ -6,8 +6,9 @@
 
 namespace nas::apps {
 
-// "RUN:best" (the best of the first objective on the front) or "RUN:front[3]" (its fourth network, in the order
-// of `hwnas front`) as a genotype's text; RUN is a search's name or folder. Any other text comes back as it is.
+// "RUN:best" (the best of the first objective on the front) or "RUN:front[3]" (its fourth network, in the
+// order of `hwnas front`) as a genotype's text; RUN is a search's name or folder. Any other text comes back
+// as it is.
 Result<std::string> resolve_architecture(const std::filesystem::path& project, const std::string& text);
 
 // PROJECT/runs/NAME, or NAME itself where that is a run's folder.

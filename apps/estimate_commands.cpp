@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "apps/accuracy_file.h"
 #include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "devices/profile.h"
@@ -23,7 +24,8 @@ struct EstimateOptions {
   bool layers = false;
 };
 
-// A session with what is needed to use it: the device's fusion rules, and its calibration where it was fitted.
+// A session with what is needed to use it: the device's fusion rules, and its calibration where it was
+// fitted.
 struct Predictor {
   latency::Session session;
   latency::LatencyTable table;
@@ -63,7 +65,7 @@ std::string layer_names(const Network& network, const std::vector<std::int32_t>&
 }
 
 Result<int> run_estimate(const Context& context, const EstimateOptions& o) {
-  NAS_TRY(space, load_space(o.space));
+  NAS_TRY(space, open_space(o.space));
   NAS_TRY(text, resolve_architecture(context.project, o.arch));
   NAS_TRY(genotype, text == "largest"    ? Result<Genotype>(space.largest())
                     : text == "smallest" ? Result<Genotype>(space.smallest())
@@ -84,19 +86,22 @@ Result<int> run_estimate(const Context& context, const EstimateOptions& o) {
                       {"unit", info.unit},
                       {"source", to_string(k.source)}});
     print_records(context,
-                  {{"layer", "layer"}, {"kernel", "kernel"}, {"value", info.unit}, {"low", "from"},
-                   {"high", "to"},     {"share", "share"},   {"source", "source"}},
+                  {{"layer", "layer"},
+                   {"kernel", "kernel"},
+                   {"value", info.unit},
+                   {"low", "from"},
+                   {"high", "to"},
+                   {"share", "share"},
+                   {"source", "source"}},
                   rows);
     return 0;
   }
-  Record record{{"device", info.device},
-                {"precision", info.precision},
-                {"unit", info.unit},
-                {"kernels", sum.kernels.size()},
-                {"interpolated", sum.interpolated},
-                {"sum", sum.value}};
-  std::vector<Column> columns{{"device", "device"},          {"precision", "precision"},
-                              {"kernels", "kernels"},        {"interpolated", "of them interpolated"},
+  Record record{{"device", info.device},         {"precision", info.precision},      {"unit", info.unit},
+                {"kernels", sum.kernels.size()}, {"interpolated", sum.interpolated}, {"sum", sum.value}};
+  std::vector<Column> columns{{"device", "device"},
+                              {"precision", "precision"},
+                              {"kernels", "kernels"},
+                              {"interpolated", "of them interpolated"},
                               {"sum", "sum of kernels (predicted)", info.unit}};
   if (predictor.calibration) {
     const latency::Calibration& c = *predictor.calibration;
@@ -105,8 +110,9 @@ Result<int> run_estimate(const Context& context, const EstimateOptions& o) {
     record["low"] = value / (1 + c.spread);
     record["high"] = value * (1 + c.spread);
     record["calibration"] = c.form + " on " + std::to_string(c.networks) + " networks";
-    for (Column column : {Column{"value", "calibrated (predicted)", info.unit}, Column{"low", "90 % from", info.unit},
-                          Column{"high", "to", info.unit}, Column{"calibration", "calibration"}})
+    for (Column column :
+         {Column{"value", "calibrated (predicted)", info.unit}, Column{"low", "90 % from", info.unit},
+          Column{"high", "to", info.unit}, Column{"calibration", "calibration"}})
       columns.push_back(column);
   }
   print_record(context, columns, record);
@@ -147,12 +153,16 @@ Record quality(const std::string& what, std::span<const double> truth, std::span
   return record;
 }
 
-const std::vector<Column> kQuality{{"model", "model"},       {"networks", "networks"}, {"bias", "bias [%]"},
-                                   {"mape", "MAPE [%]"},     {"within5", "within 5 % [%]"},
-                                   {"kendall", "Kendall's tau"}, {"coverage90", "in the 90 % interval [%]"}};
+const std::vector<Column> kQuality{{"model", "model"},
+                                   {"networks", "networks"},
+                                   {"bias", "bias [%]"},
+                                   {"mape", "MAPE [%]"},
+                                   {"within5", "within 5 % [%]"},
+                                   {"kendall", "Kendall's tau"},
+                                   {"coverage90", "in the 90 % interval [%]"}};
 
 Result<int> run_fit(const Context& context, const EstimateOptions& o) {
-  NAS_TRY(space, load_space(o.space));
+  NAS_TRY(space, open_space(o.space));
   NAS_TRY(predictor, open_predictor(context, o.session));
   NAS_TRY(found, measured_networks(predictor, space));
   NAS_TRY(calibration, latency::fit_calibration(found.sums, found.times));
@@ -164,19 +174,17 @@ Result<int> run_fit(const Context& context, const EstimateOptions& o) {
                     {"mape", e.mape},
                     {"chosen", e.form == calibration.form},
                     {"networks", calibration.networks}});
-  print_records(context,
-                {{"form", "form"},
-                 {"mape", "MAPE left out [%]"},
-                 {"chosen", "chosen"},
-                 {"networks", "networks"}},
-                rows);
+  print_records(
+      context,
+      {{"form", "form"}, {"mape", "MAPE left out [%]"}, {"chosen", "chosen"}, {"networks", "networks"}},
+      rows);
   if (!context.quiet) std::fprintf(stderr, "kept in %s; hwnas estimate uses it\n", path.c_str());
   return 0;
 }
 
 // Every other network fits, the rest tests: what is reported was never used in fitting.
 Result<int> run_eval(const Context& context, const EstimateOptions& o) {
-  NAS_TRY(space, load_space(o.space));
+  NAS_TRY(space, open_space(o.space));
   NAS_TRY(predictor, open_predictor(context, o.session));
   NAS_TRY(found, measured_networks(predictor, space));
   if (found.times.empty())
@@ -208,34 +216,42 @@ Result<int> run_eval(const Context& context, const EstimateOptions& o) {
 }
 
 void add_session_options(CLI::App* command, const std::shared_ptr<EstimateOptions>& options) {
-  command->add_option("--space", options->space, "Built-in space or JSON file")->required();
-  command->add_option("--session", options->session, "A session of `hwnas profile`: file or name")->required();
+  command
+      ->add_option("--space", options->space,
+                   "Built-in space, JSON file, or a sweep's .jsonl for the space as trained")
+      ->required();
+  command->add_option("--session", options->session, "A session of `hwnas profile`: file or name")
+      ->required();
 }
 
 }  // namespace
 
 void add_estimate_commands(CLI::App& app, Context& context) {
   auto options = std::make_shared<EstimateOptions>();
-  CLI::App* estimate = add_command(
-      app, "estimate", "Latency of an architecture by a device's table, kernel by kernel",
-      {"hwnas estimate largest --space tiny --session cortex-m4-qemu-int8-tiny",
-       "hwnas estimate mcu:best --space cifar-mbv3 --session sessions/host-int8.jsonl --layers"});
-  estimate->add_option("ARCH", options->arch, "smallest, largest, a genotype's text, RUN:best or RUN:front[3]")
+  CLI::App* estimate =
+      add_command(app, "estimate", "Latency of an architecture by a device's table, kernel by kernel",
+                  {"hwnas estimate largest --space tiny --session cortex-m4-qemu-int8-tiny",
+                   "hwnas estimate mcu:best --space cifar-mbv3 --session sessions/host-int8.jsonl --layers"});
+  estimate
+      ->add_option("ARCH", options->arch, "smallest, largest, a genotype's text, RUN:best or RUN:front[3]")
       ->required();
   add_session_options(estimate, options);
   estimate->add_flag("--layers", options->layers, "Every kernel with its share");
-  estimate->callback(
-      [&context, options] { context.action = [&context, options] { return run_estimate(context, *options); }; });
+  estimate->callback([&context, options] {
+    context.action = [&context, options] { return run_estimate(context, *options); };
+  });
 
   CLI::App* predict = app.get_subcommand("predict");
   CLI::App* fit = add_command(*predict, "fit", "Calibrate a table on the whole networks of its session",
                               {"hwnas profile host --space tiny --whole 40",
                                "hwnas predict fit --space tiny --session host-fp32-tiny"});
   add_session_options(fit, options);
-  fit->callback([&context, options] { context.action = [&context, options] { return run_fit(context, *options); }; });
-  CLI::App* eval = add_command(*predict, "eval", "How well a table predicts whole networks, on networks never used",
-                               {"hwnas predict eval --space tiny --session host-int8-tiny",
-                                "hwnas predict eval --space tiny --session cortex-m4-qemu-int8-tiny -f json"});
+  fit->callback(
+      [&context, options] { context.action = [&context, options] { return run_fit(context, *options); }; });
+  CLI::App* eval =
+      add_command(*predict, "eval", "How well a table predicts whole networks, on networks never used",
+                  {"hwnas predict eval --space tiny --session host-int8-tiny",
+                   "hwnas predict eval --space tiny --session cortex-m4-qemu-int8-tiny -f json"});
   add_session_options(eval, options);
   eval->callback(
       [&context, options] { context.action = [&context, options] { return run_eval(context, *options); }; });

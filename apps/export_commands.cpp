@@ -316,7 +316,9 @@ void add_export_commands(CLI::App& app, Context& context) {
   CLI::App* command = add_command(
       app, "export", "A sub-network as int8 C for microcontrollers, with test vectors",
       {"hwnas export middle --run runs/tiny-sandwich --out exports/middle", "hwnas verify exports/middle"});
-  command->add_option("NETWORK", options->network, "smallest, middle, largest, a genotype's text, RUN:best or RUN:front[3]")
+  command
+      ->add_option("NETWORK", options->network,
+                   "smallest, middle, largest, a genotype's text, RUN:best or RUN:front[3]")
       ->required();
   command->add_option("--run", options->run, "Folder of a training run")->required();
   command->add_option("--out", options->out, "Folder to make")->required();

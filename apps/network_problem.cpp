@@ -127,7 +127,8 @@ search::Evaluator make_evaluator(const SearchSpace& space, std::shared_ptr<const
   evaluator.metrics.push_back({"ram_kb", "KiB", Source::modelled});
   evaluator.metrics.push_back({"flash_kb", "KiB", Source::modelled});
   for (const DeviceLatency& d : models->devices)
-    evaluator.metrics.push_back({d.metric, d.metric.starts_with("minstr") ? "Minstr" : "ms", Source::predicted});
+    evaluator.metrics.push_back(
+        {d.metric, d.metric.starts_with("minstr") ? "Minstr" : "ms", Source::predicted});
   evaluator.threads = search::ThreadSafety::concurrent;
   evaluator.score = [space, models](std::span<const Genotype> batch, double, search::Scores& scores) {
     for (std::size_t i = 0; i < batch.size(); ++i) score_one(space, *models, batch[i], i, scores);
@@ -140,7 +141,8 @@ search::Evaluator make_evaluator(const SearchSpace& space, std::shared_ptr<const
 
 }  // namespace
 
-Result<NetworkProblem> read_network_problem(JsonReader& reader, const fs::path& base, const fs::path& project) {
+Result<NetworkProblem> read_network_problem(JsonReader& reader, const fs::path& base,
+                                            const fs::path& project) {
   const std::string accuracy = reader.text("accuracy", "");
   const std::string space_name = reader.text("space", "");
   const std::string precision = reader.word("precision", {"int8", "fp32"}, "fp32");
@@ -174,8 +176,8 @@ Result<NetworkProblem> read_network_problem(JsonReader& reader, const fs::path& 
   for (const Wanted& w : wanted) {
     NAS_TRY(device, open_device(from(base, w.session), w.profile, w.metric, project));
     if (device.table.info().precision != precision)
-      return usage_error("the session measured " + device.table.info().precision + " kernels, the search is for " +
-                             precision,
+      return usage_error("the session measured " + device.table.info().precision +
+                             " kernels, the search is for " + precision,
                          w.session);
     models->devices.push_back(std::move(device));
   }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 
+#include "apps/accuracy_file.h"
 #include "apps/command.h"
 #include "apps/progress.h"
 #include "devices/device_lock.h"
@@ -58,7 +59,7 @@ Result<Genotype> read_arch(const SearchSpace& space, const std::string& arch) {
 
 Result<latency::KernelSet> wanted_kernels(const ProfileCommand& command, const devices::DeviceProfile& device,
                                           const std::string& precision) {
-  NAS_TRY(space, load_space(command.space));
+  NAS_TRY(space, open_space(command.space));
   if (command.arch.empty()) return latency::reachable_kernels(space, device.fusion, bits_of(precision));
   NAS_TRY(genotype, read_arch(space, command.arch));
   return latency::kernels_of(std::vector{space.lower(genotype)}, device.fusion, bits_of(precision));
@@ -183,7 +184,7 @@ Result<int> test_fusion_pairs(const Context& context, const ProfileCommand& comm
 // Random networks of the space that the session does not hold yet.
 Result<std::vector<latency::NamedNetwork>> open_networks(const ProfileCommand& command,
                                                          const latency::Session& session) {
-  NAS_TRY(space, load_space(command.space));
+  NAS_TRY(space, open_space(command.space));
   std::set<std::string> known;
   for (const KernelRecord& r : session.kernels)
     if (r.failure.empty()) known.insert(r.signature);
@@ -192,7 +193,8 @@ Result<std::vector<latency::NamedNetwork>> open_networks(const ProfileCommand& c
     Rng rng(command.options.measure.seed, "whole networks", i);
     const Genotype genotype = space.sample(rng);
     const std::string name = space.text(genotype);
-    if (known.insert(latency::kNetworkPrefix + name).second) networks.push_back({name, space.lower(genotype)});
+    if (known.insert(latency::kNetworkPrefix + name).second)
+      networks.push_back({name, space.lower(genotype)});
   }
   return networks;
 }
@@ -261,7 +263,8 @@ void add_profile_commands(CLI::App& app, Context& context) {
       {"hwnas profile host --space cifar-mbv3 --dry-run", "hwnas profile cortex-m4-qemu --space tiny"});
   profile->add_option("device", command->device, "A device of `hwnas device list`, or a profile (FILE.json)")
       ->required();
-  profile->add_option("--space", command->space, "A built-in space or a JSON file");
+  profile->add_option("--space", command->space,
+                      "A built-in space, a JSON file, or a sweep's .jsonl for the space as trained");
   profile->add_option("--network", command->arch,
                       "Only this architecture of the space: text, or a file with it");
   profile->add_option("--precision", command->options.precision, "int8 or fp32; default: the device's first");

@@ -165,6 +165,12 @@ Result<int> run_search_command(const Context& context, const SearchArguments& ar
     std::fprintf(stderr, "optimality gap of %s against the exact optimum of its model: %s\n",
                  plan.judge.problem().objectives[0].metric.c_str(), search::number(*gap).c_str());
   std::fprintf(stderr, "run kept in %s\n", path.string().c_str());
+  for (Row row = 0; row < run.history.size(); ++row)
+    if (run.history.failed(row)) {
+      std::fprintf(stderr, "%zu candidates failed, the first: %s\n", run.progress.failed,
+                   std::string(run.history.reason(row)).c_str());
+      break;
+    }
   if (!run.history.best()) {
     std::fprintf(stderr, "nothing satisfies the constraints\n");
     return 3;

@@ -273,8 +273,13 @@ Result<int> run_sweep(const Context& context, const SweepOptions& o) {
   const std::string weights = o.run + "/supernet.safetensors";
   NAS_TRY(loaded, load_supernet(weights, job.space, {config.seed, config.device}));
   NAS_TRY(digest, sha256_file(weights));
-  AccuracyFile header{config.space, static_cast<int>(job.feeds.store().classes().size()),
-                      config.resolutions, digest, "validation", {}, {}};
+  AccuracyFile header{config.space,
+                      static_cast<int>(job.feeds.store().classes().size()),
+                      config.resolutions,
+                      digest,
+                      "validation",
+                      {},
+                      {}};
   NAS_TRY(file, open_accuracy_file(o.out, header));
   const std::set<std::string> known(file.networks.begin(), file.networks.end());
   std::vector<std::string> open;
@@ -282,8 +287,9 @@ Result<int> run_sweep(const Context& context, const SweepOptions& o) {
     if (!known.contains(job.space.text(g))) open.push_back(job.space.text(g));
   Progress progress("sweep", open.size(), context.quiet);
   for (std::size_t start = 0; start < open.size(); start += o.chunk) {
-    const std::vector<std::string> some(open.begin() + static_cast<std::ptrdiff_t>(start),
-                                        open.begin() + static_cast<std::ptrdiff_t>(std::min(start + o.chunk, open.size())));
+    const std::vector<std::string> some(
+        open.begin() + static_cast<std::ptrdiff_t>(start),
+        open.begin() + static_cast<std::ptrdiff_t>(std::min(start + o.chunk, open.size())));
     NAS_TRY(records, score_all(job, loaded.supernet, some, data::Split::validation));
     std::vector<double> top1;
     for (const Record& r : records) top1.push_back(r["top1"].get<double>());
@@ -303,7 +309,10 @@ struct FrontOptions {
 std::string prediction_lines(const std::vector<Record>& records, const std::string& split) {
   std::string text;
   for (const Record& r : records) {
-    Record line{{"arch", r["network"]}, {"device", "supernet, " + split + " split"}, {"metric", "top1"}, {"unit", "share"}};
+    Record line{{"arch", r["network"]},
+                {"device", "supernet, " + split + " split"},
+                {"metric", "top1"},
+                {"unit", "share"}};
     if (r.contains("top1_predicted")) line["predicted"] = r["top1_predicted"];
     line["measured"] = r["top1"];
     text += line.dump() + "\n";
@@ -342,9 +351,9 @@ Result<int> run_check(const Context& context, const FrontOptions& o) {
   print_records(context, columns, records);
   if (predicted.size() < 2 || context.quiet) return 0;
   NAS_TRY(score, learn::evaluate(measured, predicted));
-  std::fprintf(stderr, "predicted against measured on the %s split: rmse %.4f, Kendall's tau %.3f over %zu networks\n",
-                 o.split.c_str(), score.rmse, score.kendall,
-                 measured.size());
+  std::fprintf(
+      stderr, "predicted against measured on the %s split: rmse %.4f, Kendall's tau %.3f over %zu networks\n",
+      o.split.c_str(), score.rmse, score.kendall, measured.size());
   return 0;
 }
 
@@ -411,9 +420,9 @@ void add_train_commands(CLI::App& app, Context& context) {
   sweep_command->callback(
       [&context, sweep] { context.action = [&context, sweep] { return run_sweep(context, *sweep); }; });
 
-  CLI::App* check_command =
-      add_command(app, "check", "Measure the front of a search on the supernet, beside what was predicted",
-                  {"hwnas check mcu --run runs/supernet", "hwnas check mcu --run runs/supernet --split validation"});
+  CLI::App* check_command = add_command(
+      app, "check", "Measure the front of a search on the supernet, beside what was predicted",
+      {"hwnas check mcu --run runs/supernet", "hwnas check mcu --run runs/supernet --split validation"});
   auto check = std::make_shared<FrontOptions>();
   check_command->add_option("SEARCH", check->front, "Name or folder of a search")->required();
   check_command->add_option("--run", check->run, "Folder of the training run")->required();

@@ -166,7 +166,8 @@ void add_verify_commands(CLI::App& app, Context& context) {
                       "Count every operation's instructions on this emulated board, instead");
   command->callback([&context, options] {
     context.action = [&context, options] {
-      return options->board.empty() ? run_verify(context, options->folder) : show_operations(context, *options);
+      return options->board.empty() ? run_verify(context, options->folder)
+                                    : show_operations(context, *options);
     };
   });
 }

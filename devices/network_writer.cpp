@@ -40,7 +40,8 @@ QuantizedWeights draw_weights(const DeployedOp& op, double input_scale, double o
   for (std::int64_t i = 0; i < terms * op.out.channels; ++i)
     weights.values.push_back(static_cast<std::int8_t>(static_cast<int>(rng.below(255)) - 127));
   for (std::int32_t c = 0; c < op.out.channels; ++c) {
-    const double multiplier = rng.uniform(0.8, 1.2) * 40 / (74.0 * 74.0 * std::sqrt(static_cast<double>(terms)));
+    const double multiplier =
+        rng.uniform(0.8, 1.2) * 40 / (74.0 * 74.0 * std::sqrt(static_cast<double>(terms)));
     weights.scales.push_back(multiplier * output_scale / input_scale);
     weights.bias.push_back(static_cast<std::int32_t>(rng.below(2001)) - 1000);
   }
@@ -70,7 +71,8 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
 
 }  // namespace
 
-Result<KernelCode> write_network(const Network& network, const std::string& name, const std::string& function) {
+Result<KernelCode> write_network(const Network& network, const std::string& name,
+                                 const std::string& function) {
   NAS_TRY(deployment, deploy(network));
   Rng rng(hash_text(name).low, "profiled weights");
   const std::int64_t input = deployment.input.elements(), output = deployment.ops.back().out.elements();
@@ -80,11 +82,12 @@ Result<KernelCode> write_network(const Network& network, const std::string& name
   code.signature = name;
   code.function = function;
   code.source = made.source;
-  replace_all(code.source, "#include \"net.h\"\n", "#include <stdint.h>\nint8_t *net_input(void *arena);\nvoid "
-                                                   "net_run(void *arena);\nconst int8_t *net_output(void *arena);\n");
+  replace_all(code.source, "#include \"net.h\"\n",
+              "#include <stdint.h>\nint8_t *net_input(void *arena);\nvoid "
+              "net_run(void *arena);\nconst int8_t *net_output(void *arena);\n");
   replace_all(code.source, "net_", function + "_");
-  code.source += "void " + function + "(uint8_t *arena);\nvoid " + function + "(uint8_t *arena) { " + function +
-                 "_run(arena); }\n";
+  code.source += "void " + function + "(uint8_t *arena);\nvoid " + function + "(uint8_t *arena) { " +
+                 function + "_run(arena); }\n";
   code.arena_bytes = static_cast<std::uint32_t>(std::max<std::int64_t>(16, made.arena_bytes));
   code.input_bytes = static_cast<std::uint32_t>(input);
   code.output_bytes = static_cast<std::uint32_t>(output);

@@ -7,9 +7,10 @@
 
 namespace nas::devices {
 
-// The C that the exporter would write for this whole network at int8, with drawn weights, as the agent and the
-// emulators run it: to measure networks that nobody has trained. `name` is the code's signature; `function` a C
-// name, unique in the program. An Error names a layer that has no deployed form.
-Result<KernelCode> write_network(const Network& network, const std::string& name, const std::string& function);
+// The C that the exporter would write for this whole network at int8, with drawn weights, as the agent and
+// the emulators run it: to measure networks that nobody has trained. `name` is the code's signature;
+// `function` a C name, unique in the program. An Error names a layer that has no deployed form.
+Result<KernelCode> write_network(const Network& network, const std::string& name,
+                                 const std::string& function);
 
 }  // namespace nas::devices

@@ -30,7 +30,8 @@ Result<Calibration> fit_form(const std::string& form, std::span<const SumFeature
   c.form = form;
   if (form == "sum") return c;
   // Costs only: whatever surrounds the kernels takes time, it gives none back.
-  NAS_TRY(found, learn::fit_nonnegative(columns(form, sums), measured, learn::relative_weights(measured), 1e-12));
+  NAS_TRY(found,
+          learn::fit_nonnegative(columns(form, sums), measured, learn::relative_weights(measured), 1e-12));
   c.factor = found[0];
   if (found.size() > 1) c.constant = found[1];
   if (found.size() > 2) c.per_kernel = found[2];
@@ -69,7 +70,8 @@ double conformal_spread(std::span<const double> predicted, std::span<const doubl
 
 Result<Calibration> fit_calibration(std::span<const SumFeatures> sums, std::span<const double> measured) {
   if (sums.size() != measured.size() || sums.size() < 5)
-    return usage_error("calibration needs 5 measured networks at least, found " + std::to_string(sums.size()));
+    return usage_error("calibration needs 5 measured networks at least, found " +
+                       std::to_string(sums.size()));
   for (std::size_t i = 0; i < sums.size(); ++i)
     if (!(measured[i] > 0) || !(sums[i].sum > 0) || !std::isfinite(measured[i] + sums[i].sum))
       return usage_error("calibration needs positive times, found " + std::to_string(measured[i]));
@@ -97,9 +99,9 @@ Result<Calibration> fit_calibration(std::span<const SumFeatures> sums, std::span
 std::string to_json(const Calibration& c) {
   nlohmann::ordered_json evidence = nlohmann::ordered_json::array();
   for (const auto& e : c.evidence) evidence.push_back({{"form", e.form}, {"mape", e.mape}});
-  return nlohmann::ordered_json{{"form", c.form},           {"factor", c.factor},
-                                {"constant", c.constant},   {"per_kernel", c.per_kernel},
-                                {"spread", c.spread},       {"networks", c.networks},
+  return nlohmann::ordered_json{{"form", c.form},         {"factor", c.factor},
+                                {"constant", c.constant}, {"per_kernel", c.per_kernel},
+                                {"spread", c.spread},     {"networks", c.networks},
                                 {"evidence", evidence}}
              .dump(2) +
          "\n";

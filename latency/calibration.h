@@ -13,8 +13,8 @@ struct SumFeatures {
 };
 
 // From the sum of a network's kernels to the time of the whole: the plain sum, a factor, a factor and a
-// constant, or these and a cost per kernel, whichever predicts best left out (10-fold), with a split-conformal
-// 90 % interval from the same left-out errors.
+// constant, or these and a cost per kernel, whichever predicts best left out (10-fold), with a
+// split-conformal 90 % interval from the same left-out errors.
 struct Calibration {
   std::string form = "sum";  // sum, factor, affine, affine+kernels
   double factor = 1, constant = 0, per_kernel = 0;
@@ -26,9 +26,7 @@ struct Calibration {
   };
   std::vector<Candidate> evidence;
 
-  double operator()(const SumFeatures& f) const {
-    return constant + factor * f.sum + per_kernel * f.kernels;
-  }
+  double operator()(const SumFeatures& f) const { return constant + factor * f.sum + per_kernel * f.kernels; }
 };
 
 // Fits to measured whole networks. Fails (usage) on fewer than 5, unequal sizes, or times not positive.

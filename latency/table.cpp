@@ -84,9 +84,11 @@ class Family {
     fitted_ = true;
     std::vector<double> errors;
     for (std::size_t i = 0; i < points_.size(); ++i)
-      errors.push_back(std::abs(std::log(guess(points_[i].sizes, points_[i].features, i) / points_[i].value)));
+      errors.push_back(
+          std::abs(std::log(guess(points_[i].sizes, points_[i].features, i) / points_[i].value)));
     std::ranges::sort(errors);
-    spread_ = errors[std::min(errors.size() - 1, static_cast<std::size_t>(0.9 * static_cast<double>(errors.size())))];
+    spread_ = errors[std::min(errors.size() - 1,
+                              static_cast<std::size_t>(0.9 * static_cast<double>(errors.size())))];
   }
 
   bool fitted() const { return fitted_; }
@@ -158,14 +160,14 @@ Result<LatencyTable> LatencyTable::make(const Session& session) {
   for (const KernelRecord& r : session.kernels) {
     if (!r.failure.empty() || r.signature.starts_with(kNetworkPrefix)) continue;
     if (!std::isfinite(r.median) || r.median <= 0)
-      return usage_error("table of " + session.info.device + ": required positive times, found " +
-                             std::to_string(r.median),
-                         r.signature);
+      return usage_error(
+          "table of " + session.info.device + ": required positive times, found " + std::to_string(r.median),
+          r.signature);
     NAS_TRY(kernel, parse_signature(r.signature));
     const bool interval = r.low > 0 && r.high >= r.low;
-    impl->entries[r.signature] = {r.signature, {},
-                                  r.median,    interval ? r.low : r.median,
-                                  interval ? r.high : r.median, EntrySource::measured};
+    impl->entries[r.signature] = {
+        r.signature,          {}, r.median, interval ? r.low : r.median, interval ? r.high : r.median,
+        EntrySource::measured};
     impl->families[family(kernel)].add({kernel, sizes(kernel), features(kernel), r.median});
   }
   if (impl->entries.empty())

@@ -59,10 +59,10 @@ std::vector<Stage> chosen(std::vector<Stage> stages, const std::string& until) {
 Result<int> run_line(const Context& context, const LineOptions& o) {
   const fs::path project = context.project;
   NAS_TRY(config, read_line_config(project));
-  NAS_TRY(lock, devices::DeviceLock::take(project / ".hwnas" / "locks",
-                                          {"project", devices::lock_owner(), "run", ::getpid(),
-                                           std::time(nullptr) + 7 * 86400},
-                                          std::time(nullptr)));
+  NAS_TRY(lock, devices::DeviceLock::take(
+                    project / ".hwnas" / "locks",
+                    {"project", devices::lock_owner(), "run", ::getpid(), std::time(nullptr) + 7 * 86400},
+                    std::time(nullptr)));
   for (const auto& [path, text] : search_files(config)) {
     const auto old = read_file(project / path, 1 << 20);
     if (!old || *old != text) NAS_CHECK(write_file(project / path, text));
@@ -128,7 +128,8 @@ Result<int> run_demo(Context context, const DemoOptions& o) {
   if (!context.quiet)
     std::fprintf(stderr,
                  "\npicture   %s/report.html\nnetworks  %s/exports/cortex-m4 and host: C, weights, manifest\n"
-                 "next      cd %s; hwnas front cortex-m4; hwnas estimate cortex-m4:best --space tiny --session "
+                 "next      cd %s; hwnas front cortex-m4; hwnas estimate cortex-m4:best --space "
+                 "accuracy.jsonl --session "
                  "cortex-m4-qemu-int8\n          hwnas verify exports/cortex-m4 --operations mps2-an386\n"
                  "your own  hwnas init mine --template mcu\n",
                  o.out.c_str(), o.out.c_str(), o.out.c_str());
@@ -151,7 +152,8 @@ void add_line_commands(CLI::App& app, Context& context) {
   demo->add_option("--out", demo_options->out, "Folder for everything that is made");
   demo->add_option("--ram", demo_options->ram_kb, "The microcontroller's limit on activation memory, KiB")
       ->check(CLI::PositiveNumber);
-  demo->add_option("--length", demo_options->length, "Multiplies the training recipe")->check(CLI::PositiveNumber);
+  demo->add_option("--length", demo_options->length, "Multiplies the training recipe")
+      ->check(CLI::PositiveNumber);
   demo->callback([&context, demo_options] {
     context.action = [&context, demo_options] { return run_demo(context, *demo_options); };
   });

@@ -12,9 +12,9 @@ namespace nas::apps {
 // A device that networks are wanted for, and what it allows.
 struct Target {
   std::string name;
-  std::string device;     // of `hwnas device list`, or a profile's file
-  std::string precision;  // int8 or fp32
-  std::string unit;       // "latency_ms" or, on emulators, "minstr" (millions of instructions)
+  std::string device;                 // of `hwnas device list`, or a profile's file
+  std::string precision;              // int8 or fp32
+  std::string unit;                   // "latency_ms" or, on emulators, "minstr" (millions of instructions)
   std::optional<double> max_latency;  // in that unit
   std::optional<double> ram_kb, flash_kb;
   std::vector<std::string> forms;  // of export

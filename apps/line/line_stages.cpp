@@ -49,8 +49,9 @@ std::string search_text(const LineConfig& c, const Target& t) {
 
 Stage train_stage(const LineConfig& c) {
   Stage stage{"train", {}, {}, {std::string(kSupernet) + "/supernet.safetensors"}, {}};
-  stage.commands = {{"train", "--space", c.space, "--data", c.data, "--recipe", c.recipe, "--length", number(c.length),
-                     "--batch", std::to_string(c.batch), "--seed", std::to_string(c.seed), "--out", kSupernet}};
+  stage.commands = {{"train", "--space", c.space, "--data", c.data, "--recipe", c.recipe, "--length",
+                     number(c.length), "--batch", std::to_string(c.batch), "--seed", std::to_string(c.seed),
+                     "--out", kSupernet}};
   for (const std::string& file : {c.space, c.recipe})
     if (file.ends_with(".json")) stage.reads.push_back(file);
   // procedural: and the like are no files.
@@ -60,25 +61,25 @@ Stage train_stage(const LineConfig& c) {
 
 Stage sweep_stage(const LineConfig& c) {
   return {"sweep",
-          {{"sweep", "--run", kSupernet, "--networks", std::to_string(c.sweep), "--seed", std::to_string(c.seed),
-            "--out", kSweep}},
+          {{"sweep", "--run", kSupernet, "--networks", std::to_string(c.sweep), "--seed",
+            std::to_string(c.seed), "--out", kSweep}},
           {std::string(kSupernet) + "/supernet.safetensors"},
           {kSweep},
           {}};
 }
 
 Stage profile_stage(const LineConfig& c, const Target& t) {
-  Stage stage{"profile " + t.name,
-              {{"profile", t.device, "--space", c.space, "--precision", t.precision, "--session", session_file(t)}},
-              {},
-              {session_file(t)},
-              {}};
+  Stage stage{
+      "profile " + t.name,
+      {{"profile", t.device, "--space", kSweep, "--precision", t.precision, "--session", session_file(t)}},
+      {kSweep},
+      {session_file(t)},
+      {}};
   if (c.max_kernels > 0) {
     stage.commands[0].emplace_back("--max-kernels");
     stage.commands[0].push_back(std::to_string(c.max_kernels));
   }
-  for (const std::string& file : {c.space, t.device})
-    if (file.ends_with(".json")) stage.reads.push_back(file);
+  if (t.device.ends_with(".json")) stage.reads.push_back(t.device);
   return stage;
 }
 
@@ -108,11 +109,8 @@ Stage export_stage(const Target& t) {
 }
 
 Stage verify_stage(const Target& t) {
-  return {"verify " + t.name,
-          {{"verify", "exports/" + t.name}},
-          {"exports/" + t.name + "/SHA256SUMS"},
-          {},
-          {}};
+  return {
+      "verify " + t.name, {{"verify", "exports/" + t.name}}, {"exports/" + t.name + "/SHA256SUMS"}, {}, {}};
 }
 
 Stage report_stage(const LineConfig& c) {

@@ -23,7 +23,8 @@ using Json = nlohmann::ordered_json;
 
 fs::path record_path(const fs::path& project, const Stage& stage) {
   std::string file = stage.name;
-  std::replace_if(file.begin(), file.end(), [](char c) { return c == ' ' || c == '/'; }, '-');
+  std::replace_if(
+      file.begin(), file.end(), [](char c) { return c == ' ' || c == '/'; }, '-');
   return project / ".hwnas" / "stages" / (file + ".json");
 }
 
@@ -149,8 +150,9 @@ Result<StageEnd> run_command(const fs::path& project, const Stage& stage,
 std::string command_line(const std::vector<std::string>& arguments) {
   std::string line = "hwnas";
   for (const std::string& a : arguments) {
-    const bool plain = !a.empty() && a.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                         "0123456789_-./=:,@%+") == std::string::npos;
+    const bool plain = !a.empty() && a.find_first_not_of(
+                                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                         "0123456789_-./=:,@%+") == std::string::npos;
     if (plain) {
       line += " " + a;
       continue;
@@ -187,7 +189,8 @@ Result<std::optional<StageEnd>> finished_stage(const fs::path& project, const St
     const auto hash = made_hash(project / made);
     if (!hash || record["made"].value(made, "") != *hash) return std::optional<StageEnd>();
   }
-  return std::optional(StageEnd{record.value("seconds", 0.0), record.value("peak_kilobytes", std::int64_t{0})});
+  return std::optional(
+      StageEnd{record.value("seconds", 0.0), record.value("peak_kilobytes", std::int64_t{0})});
 }
 
 Result<StageEnd> run_stage(const fs::path& project, const Stage& stage, bool quiet) {

@@ -106,7 +106,8 @@ Result<void> profile_kernels(const devices::DeviceProfile& device, std::span<con
   std::vector<devices::KernelCode> codes;
   for (const Kernel& kernel : kernels) {
     const std::string key = signature(kernel);
-    NAS_CHECK(take_code(devices::write_kernel(kernel, info.precision, function_name(key)), key, hooks, codes));
+    NAS_CHECK(
+        take_code(devices::write_kernel(kernel, info.precision, function_name(key)), key, hooks, codes));
   }
   return profile_codes(device, std::move(codes), options, info, hooks);
 }
@@ -115,9 +116,10 @@ Result<void> profile_networks(const devices::DeviceProfile& device, std::span<co
                               const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
   NAS_CHECK(check_engine(device));
   if (info.precision != "int8")
-    return usage_error("whole networks are measured as the int8 C that is exported; required --precision int8, found " +
-                           info.precision,
-                       device.name);
+    return usage_error(
+        "whole networks are measured as the int8 C that is exported; required --precision int8, found " +
+            info.precision,
+        device.name);
   std::vector<devices::KernelCode> codes;
   for (const NamedNetwork& one : networks) {
     const std::string name = kNetworkPrefix + one.name;

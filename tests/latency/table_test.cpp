@@ -135,8 +135,8 @@ TEST(LatencyTable, CompilesToAnAdditiveCostThatEqualsItOnEveryNetwork) {
   ASSERT_TRUE(table);
   const std::vector<std::string> names{"latency"};
   const auto compiled = search::compile_additive(
-      d.space, [&](const Genotype& g, std::span<double> out) { out[0] = *table->value(d.space.lower(g), {}); },
-      names);
+      d.space,
+      [&](const Genotype& g, std::span<double> out) { out[0] = *table->value(d.space.lower(g), {}); }, names);
   ASSERT_TRUE(compiled[0]) << compiled[0].error().message;
   for (std::uint64_t i = 0; i < 300; ++i) {
     Rng rng(2, "c", i);
@@ -149,7 +149,8 @@ TEST(LatencyTable, CompilesToAnAdditiveCostThatEqualsItOnEveryNetwork) {
 }
 
 // Networks whose whole takes more than their kernels, in a way each form can or cannot express.
-std::pair<std::vector<SumFeatures>, std::vector<double>> wholes(double factor, double constant, double per_kernel) {
+std::pair<std::vector<SumFeatures>, std::vector<double>> wholes(double factor, double constant,
+                                                                double per_kernel) {
   std::vector<SumFeatures> sums;
   std::vector<double> times;
   for (std::uint64_t i = 0; i < 40; ++i) {
@@ -165,7 +166,10 @@ TEST(Calibration, ChoosesTheSimplestFormThatExplainsTheWhole) {
   const struct {
     double factor, constant, per_kernel;
     const char* form;
-  } cases[] = {{1, 0, 0, "sum"}, {1.1, 0, 0, "factor"}, {1.05, 90000, 0, "affine"}, {1.02, 5000, 3000, "affine+kernels"}};
+  } cases[] = {{1, 0, 0, "sum"},
+               {1.1, 0, 0, "factor"},
+               {1.05, 90000, 0, "affine"},
+               {1.02, 5000, 3000, "affine+kernels"}};
   for (const auto& c : cases) {
     const auto [sums, times] = wholes(c.factor, c.constant, c.per_kernel);
     const auto fit = fit_calibration(sums, times);
@@ -197,7 +201,8 @@ TEST(Calibration, SurvivesItsFileAndRefusesDamagedOnes) {
     const auto read = parse_calibration(damaged, "c.json");
     EXPECT_TRUE(!read || std::isfinite((*read)({1e6, 20})));
   }
-  EXPECT_THAT(parse_calibration(R"({"form": "sum", "factr": 1})", "c.json").error().message, HasSubstr("factr"));
+  EXPECT_THAT(parse_calibration(R"({"form": "sum", "factr": 1})", "c.json").error().message,
+              HasSubstr("factr"));
 }
 
 TEST(Calibration, NeedsEnoughNetworksWithPositiveTimes) {
