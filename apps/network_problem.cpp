@@ -80,16 +80,19 @@ void compile(const SearchSpace& space, Models& models, std::vector<search::Known
   for (const DeviceLatency& d : models.devices) names.push_back(d.metric);
   const search::Costs costs = [&](const Genotype& g, std::span<double> out) {
     const Network network = space.lower(g);
-    out[0] = 1e-6 * static_cast<double>(macs(network).count());
-    out[1] = 1e-6 * static_cast<double>(params(network).count());
+    out[0] = static_cast<double>(macs(network).count());
+    out[1] = static_cast<double>(params(network).count());
     for (std::size_t d = 0; d < models.devices.size(); ++d) {
       const auto value = models.devices[d].table.value(network, models.devices[d].rules);
-      out[2 + d] = value ? models.devices[d].scale * *value : std::numeric_limits<double>::quiet_NaN();
+      out[2 + d] = value ? *value : std::numeric_limits<double>::quiet_NaN();
     }
   };
-  const auto compiled = search::compile_additive(space, costs, names);
+  // In whole counts and the table's own unit, where sums are exact: compiled and slow path agree in every
+  // bit.
+  const auto compiled = search::compile_additive(space, costs, names, {.tolerance = 0});
   for (std::size_t i = 0; i < names.size(); ++i) {
-    if (compiled[i]) known.push_back({names[i], *compiled[i]});
+    const double scale = i < 2 ? 1e-6 : models.devices[i - 2].scale;
+    if (compiled[i]) known.push_back({names[i], compiled[i]->scaled(scale)});
     if (i < 2) continue;
     models.compiled.push_back(compiled[i] ? std::optional(*compiled[i]) : std::nullopt);
     if (!compiled[i])
@@ -110,7 +113,7 @@ void score_one(const SearchSpace& space, const Models& models, const Genotype& g
   row[at++] = static_cast<double>(c.weight_bytes.count()) / 1024;
   for (std::size_t d = 0; d < models.devices.size(); ++d) {
     if (models.compiled[d]) {
-      row[at++] = (*models.compiled[d])(g);
+      row[at++] = models.devices[d].scale * (*models.compiled[d])(g);
       continue;
     }
     const auto value = models.devices[d].table.value(network, models.devices[d].rules);

@@ -19,6 +19,8 @@ constexpr std::size_t kFewest = 6;  // measured kernels of a family that interpo
 using Features = std::array<double, kFeatures>;
 using Sizes = std::array<double, 6>;
 
+double on_grain(double value) { return std::max(std::round(value / kGrain), 1.0) * kGrain; }
+
 // The dimensions that differ inside a family, in logarithms.
 Sizes sizes(const Kernel& k) {
   const Layer& l = k.anchor;
@@ -165,10 +167,14 @@ Result<LatencyTable> LatencyTable::make(const Session& session) {
           r.signature);
     NAS_TRY(kernel, parse_signature(r.signature));
     const bool interval = r.low > 0 && r.high >= r.low;
-    impl->entries[r.signature] = {
-        r.signature,          {}, r.median, interval ? r.low : r.median, interval ? r.high : r.median,
-        EntrySource::measured};
-    impl->families[family(kernel)].add({kernel, sizes(kernel), features(kernel), r.median});
+    const double value = on_grain(r.median);
+    impl->entries[r.signature] = {r.signature,
+                                  {},
+                                  value,
+                                  interval ? std::min(r.low, value) : value,
+                                  interval ? std::max(r.high, value) : value,
+                                  EntrySource::measured};
+    impl->families[family(kernel)].add({kernel, sizes(kernel), features(kernel), value});
   }
   if (impl->entries.empty())
     return usage_error("the session of " + session.info.device + " has no measured kernel");
@@ -190,7 +196,8 @@ Result<KernelEstimate> LatencyTable::estimate(const Kernel& kernel) const {
     return usage_error("the table of " + impl_->info.device + " (" + std::to_string(size()) +
                            " kernels) does not cover this kernel, nor ones around it; profile it",
                        key);
-  const double value = found->second.guess(s, features(kernel)), factor = std::exp(found->second.spread());
+  const double value = on_grain(found->second.guess(s, features(kernel))),
+               factor = std::exp(found->second.spread());
   return KernelEstimate{std::move(key), {}, value, value / factor, value * factor, EntrySource::interpolated};
 }
 

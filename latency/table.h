@@ -12,6 +12,11 @@
 
 namespace nas::latency {
 
+// Every entry is a multiple of this share of the unit (a nanosecond, an instruction). Sums of such numbers
+// are exact in any order while they stay below 2^43 units, so a compiled form of a table (search/additive.h)
+// gives the very bits that estimate() gives.
+inline constexpr double kGrain = 1.0 / 1024;
+
 enum class EntrySource { measured, interpolated };
 std::string_view to_string(EntrySource source);
 

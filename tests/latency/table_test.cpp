@@ -19,7 +19,9 @@ using testing::HasSubstr;
 // A made-up device whose kernels follow a law that the table does not know.
 double law(const Kernel& kernel) {
   const Layer& l = kernel.anchor;
-  return 500 + 0.8 * static_cast<double>(macs(l).count()) + 2.5 * static_cast<double>(l.out.elements());
+  const double time =
+      500 + 0.8 * static_cast<double>(macs(l).count()) + 2.5 * static_cast<double>(l.out.elements());
+  return std::round(time / kGrain) * kGrain;
 }
 
 KernelRecord record_of(const Kernel& kernel) {
@@ -129,23 +131,62 @@ TEST(LatencyTable, RefusesEmptySessionsAndImpossibleTimes) {
   }
 }
 
-TEST(LatencyTable, CompilesToAnAdditiveCostThatEqualsItOnEveryNetwork) {
-  const Device d = device_with();
-  const auto table = LatencyTable::make(d.session);
-  ASSERT_TRUE(table);
+// Compiled for search: the same bits as summing the network's kernels, and the true ends of the space.
+void expect_equal_bits(const SearchSpace& space, const LatencyTable& table, int networks) {
   const std::vector<std::string> names{"latency"};
   const auto compiled = search::compile_additive(
-      d.space,
-      [&](const Genotype& g, std::span<double> out) { out[0] = *table->value(d.space.lower(g), {}); }, names);
+      space, [&](const Genotype& g, std::span<double> out) { out[0] = *table.value(space.lower(g), {}); },
+      names, {.tolerance = 0});
   ASSERT_TRUE(compiled[0]) << compiled[0].error().message;
-  for (std::uint64_t i = 0; i < 300; ++i) {
-    Rng rng(2, "c", i);
-    const Genotype g = d.space.sample_canonical(rng);
-    EXPECT_NEAR((*compiled[0])(g) / true_time(d.space.lower(g)), 1, 1e-9);
-  }
-  const auto reach = search::range(d.space, *compiled[0]);
+  const auto reach = search::range(space, *compiled[0]);
   ASSERT_TRUE(reach);
-  EXPECT_NEAR(reach->min / true_time(d.space.lower(reach->at_min)), 1, 1e-9);
+  EXPECT_EQ(reach->min, *table.value(space.lower(reach->at_min), {}));
+  EXPECT_EQ(reach->max, *table.value(space.lower(reach->at_max), {}));
+  for (int i = 0; i < networks; ++i) {
+    Rng rng(2, "c", static_cast<std::uint64_t>(i));
+    const Genotype g = space.sample_canonical(rng);
+    const double value = (*compiled[0])(g);
+    ASSERT_EQ(value, *table.value(space.lower(g), {}));
+    EXPECT_GE(value, reach->min);
+    EXPECT_LE(value, reach->max);
+  }
+}
+
+TEST(LatencyTable, CompilesToAnAdditiveCostOfTheSameBits) {
+  // Times as a device gives them, nothing round.
+  Device d = device_with();
+  for (std::size_t i = 0; i < d.session.kernels.size(); ++i)
+    d.session.kernels[i].median *= 1 + 0.01 * std::sin(static_cast<double>(i));
+  const auto full = LatencyTable::make(d.session);
+  ASSERT_TRUE(full);
+  expect_equal_bits(d.space, *full, 300);
+  // Kernels that the others can tell are left out: now they are interpolated.
+  for (std::size_t i = 0; i < d.all.size(); i += 3) {
+    d.session.kernels[i].failure = "left out";
+    const auto without = LatencyTable::make(d.session);
+    if (!without || !without->estimate(d.all[i])) d.session.kernels[i].failure.clear();
+  }
+  for (std::size_t i = 0; i < d.all.size(); ++i) {
+    const auto without = LatencyTable::make(d.session);
+    ASSERT_TRUE(without);
+    if (!without->estimate(d.all[i])) d.session.kernels[i].failure.clear();
+  }
+  const auto table = LatencyTable::make(d.session);
+  ASSERT_TRUE(table);
+  EXPECT_LT(table->size() + 5, full->size());
+  expect_equal_bits(d.space, *table, 300);
+}
+
+TEST(LatencyTable, CompilesOnceForAllToTheSameBits) {
+  const SearchSpace space = *load_space("ofa-mbv3-w1.0", {.resolutions = {128, 192}});
+  Session session{{"s", "device", "p", "c", "fp32", "ns", "ofa", ""}, {}};
+  for (const Kernel& k : reachable_kernels(space, {}, {32, 32}, {.random_networks = 200}).kernels) {
+    session.kernels.push_back(record_of(k));
+    session.kernels.back().median *= 1.0123456789;
+  }
+  const auto table = LatencyTable::make(session);
+  ASSERT_TRUE(table);
+  expect_equal_bits(space, *table, 200);
 }
 
 // Networks whose whole takes more than their kernels, in a way each form can or cannot express.
