@@ -70,5 +70,7 @@ void add_watch_commands(CLI::App& app, Context& context);   // ls, status, logs
 void add_db_commands(CLI::App& app, Context& context);
 void add_report_commands(CLI::App& app, Context& context);  // report
 void add_serve_command(CLI::App& app, Context& context);
+void add_show_command(CLI::App& app, Context& context);
+void add_completion_commands(CLI::App& app, Context& context);  // completion, man
 
 }  // namespace nas::apps

@@ -128,6 +128,8 @@ int run(int argc, char** argv) {
   add_db_commands(app, context);
   add_report_commands(app, context);
   add_serve_command(app, context);
+  add_show_command(app, context);
+  add_completion_commands(app, context);
   if (!has_torch())
     for (const TorchCommand& torch : kTorchCommands) app.add_subcommand(torch.name, torch.description);
   try {
