@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "apps/accuracy_file.h"
@@ -119,6 +120,53 @@ Result<int> run_estimate(const Context& context, const EstimateOptions& o) {
   return 0;
 }
 
+// Where an estimate comes from: kinds of kernels by their share, and what the calibration adds.
+Result<int> run_explain(const Context& context, const EstimateOptions& o) {
+  NAS_TRY(space, load_space(o.space));
+  NAS_TRY(text, resolve_architecture(context.project, o.arch));
+  NAS_TRY(genotype, text == "largest"    ? Result<Genotype>(space.largest())
+                    : text == "smallest" ? Result<Genotype>(space.smallest())
+                                         : space.parse(text));
+  const Network network = space.lower(genotype);
+  NAS_TRY(predictor, open_predictor(context, o.session));
+  NAS_TRY(sum, predictor.table.estimate(network, predictor.rules));
+  struct Part {
+    std::size_t kernels = 0, interpolated = 0;
+    double value = 0;
+  };
+  std::map<std::string, Part> parts;
+  for (const latency::KernelEstimate& k : sum.kernels) {
+    const Layer& anchor = network.layers[static_cast<std::size_t>(k.layers.front())];
+    Part& part = parts[is_depthwise(anchor) ? "depthwise conv" : std::string(to_string(anchor.kind))];
+    ++part.kernels;
+    part.interpolated += k.source == latency::EntrySource::interpolated;
+    part.value += k.value;
+  }
+  const double kernels = static_cast<double>(sum.kernels.size());
+  const double total = predictor.calibration ? (*predictor.calibration)({sum.value, kernels}) : sum.value;
+  std::vector<Record> rows;
+  const auto add = [&](const std::string& name, const Part& part) {
+    rows.push_back({{"part", name},
+                    {"kernels", part.kernels},
+                    {"interpolated", part.interpolated},
+                    {"value", part.value},
+                    {"share", part.value / total},
+                    {"unit", predictor.table.info().unit}});
+  };
+  for (const auto& [name, part] : parts) add(name, part);
+  if (predictor.calibration)
+    add("between kernels (" + predictor.calibration->form + ")", {0, 0, total - sum.value});
+  add("whole network", {sum.kernels.size(), sum.interpolated, total});
+  print_records(context,
+                {{"part", "part"},
+                 {"kernels", "kernels"},
+                 {"interpolated", "of them interpolated"},
+                 {"value", predictor.table.info().unit},
+                 {"share", "share"}},
+                rows);
+  return 0;
+}
+
 // The session's whole networks, with their table sums.
 struct Measured {
   std::vector<latency::SumFeatures> sums;
@@ -220,7 +268,7 @@ void add_session_options(CLI::App* command, const std::shared_ptr<EstimateOption
       ->add_option("--space", options->space,
                    "Built-in space, JSON file, or a sweep's .jsonl for the space as trained")
       ->required();
-  command->add_option("--session", options->session, "A session of `hwnas profile`: file or name")
+  command->add_option("--session,--table", options->session, "A session of `hwnas profile`: file or name")
       ->required();
 }
 
@@ -248,6 +296,15 @@ void add_estimate_commands(CLI::App& app, Context& context) {
   add_session_options(fit, options);
   fit->callback(
       [&context, options] { context.action = [&context, options] { return run_fit(context, *options); }; });
+  CLI::App* explain =
+      add_command(*predict, "explain", "What an estimate is made of, by kind of kernel",
+                  {"hwnas predict explain largest --space tiny --session host-int8-tiny",
+                   "hwnas predict explain smallest --space tiny --session host-int8-tiny -f csv"});
+  explain->add_option("ARCH", options->arch, "As for hwnas estimate")->required();
+  add_session_options(explain, options);
+  explain->callback([&context, options] {
+    context.action = [&context, options] { return run_explain(context, *options); };
+  });
   CLI::App* eval =
       add_command(*predict, "eval", "How well a table predicts whole networks, on networks never used",
                   {"hwnas predict eval --space tiny --session host-int8-tiny",

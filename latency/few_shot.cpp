@@ -22,6 +22,10 @@ struct Prior {
   double noise;    // of one measurement
 };
 
+double dot(std::span<const double> a, std::span<const double> b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
 // log t(x) = phi(x) . w + noise with w ~ N(mean, diagonal): a constant, the mean device, each known device's
 // deviation from it, and the table's entries.
 struct Basis {
@@ -76,14 +80,9 @@ Values times(const Matrix& m, std::span<const double> v) {
   return out;
 }
 
-struct Posterior {
-  std::vector<std::size_t> measured;
-  Values mean;       // of the log time of every row
-  Values deviation;  // including noise
-};
-
-Posterior condition(const Basis& b, const Prior& prior, std::span<const double> log_target,
-                    std::size_t samples, std::span<const std::size_t> pool) {
+// Rows to measure, one by one where the summed variance is expected to fall most.
+std::vector<std::size_t> choose_rows(const Basis& b, const Prior& prior, std::size_t samples,
+                                     std::span<const std::size_t> pool) {
   const std::size_t d = b.phi.columns;
   Matrix cov(d, d);
   for (std::size_t j = 0; j < d; ++j) cov(j, j) = b.variance[j];
@@ -96,71 +95,150 @@ Posterior condition(const Basis& b, const Prior& prior, std::span<const double> 
       for (std::size_t k = 0; k < d; ++k) moment(j, k) += row[j] * row[k];
     }
   }
-  Values w = b.mean;
-  Posterior out;
-  const double noise = prior.noise * prior.noise;
+  std::vector<std::size_t> chosen;
   std::vector<bool> used(b.phi.rows, false);
-  for (std::size_t step = 0; step < samples; ++step) {
+  const double noise = prior.noise * prior.noise;
+  while (chosen.size() < samples) {
     std::size_t best = pool.size();
     double best_gain = -1;
     for (std::size_t p = 0; p < pool.size(); ++p) {
       if (used[pool[p]]) continue;
       const Values v = times(cov, b.phi.row(pool[p]));
-      const double spread = std::inner_product(v.begin(), v.end(), b.phi.row(pool[p]).begin(), noise);
-      const Values mv = times(moment, v);
-      const double gain = std::inner_product(v.begin(), v.end(), mv.begin(), 0.0) / spread;
-      if (gain > best_gain) {
-        best_gain = gain;
-        best = p;
-      }
+      const double spread = dot(v, b.phi.row(pool[p])) + noise;
+      const double gain = dot(v, times(moment, v)) / spread;
+      if (gain > best_gain) best_gain = gain, best = p;
     }
     const std::size_t row = pool[best];
     used[row] = true;
-    out.measured.push_back(row);
+    chosen.push_back(row);
     const Values v = times(cov, b.phi.row(row));
-    const double spread = std::inner_product(v.begin(), v.end(), b.phi.row(row).begin(), noise);
-    const double surprise =
-        log_target[row] - std::inner_product(w.begin(), w.end(), b.phi.row(row).begin(), 0.0);
-    for (std::size_t j = 0; j < d; ++j) {
-      w[j] += v[j] * surprise / spread;
+    const double spread = dot(v, b.phi.row(row)) + noise;
+    for (std::size_t j = 0; j < d; ++j)
       for (std::size_t k = 0; k < d; ++k) cov(j, k) -= v[j] * v[k] / spread;
+  }
+  return chosen;
+}
+
+struct Posterior {
+  Values mean;            // of the log time of every row
+  Values deviation;       // including noise, in units of the prior's scale
+  double surprise = 0;    // sum of squared one-step-ahead errors over their variance
+  double log_spread = 0;  // sum of the logarithms of those variances
+};
+
+Posterior condition(const Basis& b, const Prior& prior, std::span<const double> log_target,
+                    std::span<const std::size_t> measured) {
+  const std::size_t d = b.phi.columns;
+  // The covariance is the prior's diagonal less one outer product a measurement.
+  std::vector<Values> known;
+  const auto covariance_times = [&](std::span<const double> row) {
+    Values v(d);
+    for (std::size_t j = 0; j < d; ++j) v[j] = b.variance[j] * row[j];
+    for (const Values& u : known) {
+      const double along = dot(u, row);
+      for (std::size_t j = 0; j < d; ++j) v[j] -= u[j] * along;
     }
+    return v;
+  };
+  Values w = b.mean;
+  Posterior out;
+  const double noise = prior.noise * prior.noise;
+  for (std::size_t step = 0; step < measured.size(); ++step) {
+    const auto row = b.phi.row(measured[step]);
+    Values v = covariance_times(row);
+    const double spread = dot(v, row) + noise;
+    const double surprise = log_target[measured[step]] - dot(w, row);
+    // The first measurement only tells the scale of the device, about which nothing was known.
+    if (step > 0) {
+      out.surprise += surprise * surprise / spread;
+      out.log_spread += std::log(spread);
+    }
+    for (std::size_t j = 0; j < d; ++j) w[j] += v[j] * surprise / spread;
+    for (double& x : v) x /= std::sqrt(spread);
+    known.push_back(std::move(v));
   }
   out.mean = times(b.phi, w);
   out.deviation.resize(b.phi.rows);
-  tbb::parallel_for(std::size_t{0}, b.phi.rows, [&](std::size_t i) {
-    const Values v = times(cov, b.phi.row(i));
-    out.deviation[i] =
-        std::sqrt(std::max(noise, std::inner_product(v.begin(), v.end(), b.phi.row(i).begin(), noise)));
-  });
+  for (std::size_t i = 0; i < b.phi.rows; ++i) {
+    const auto row = b.phi.row(i);
+    double variance = noise;
+    for (std::size_t j = 0; j < d; ++j) variance += b.variance[j] * row[j] * row[j];
+    for (const Values& u : known) variance -= dot(u, row) * dot(u, row);
+    out.deviation[i] = std::sqrt(std::max(noise, variance));
+  }
   return out;
 }
 
-struct Trial {
-  double error = 0;  // mean |log error|
-  Values scaled;     // |log error| / deviation
+// The prior's scale is not known either: an inverse gamma of kBelief measurements around 1, so measured
+// values follow a Student distribution. Its log density, up to a constant.
+constexpr double kBelief = 4;
+double log_evidence(const Posterior& p, std::size_t measured) {
+  const double n = static_cast<double>(measured) - 1;
+  return -0.5 * p.log_spread - 0.5 * (kBelief + n) * std::log(1 + p.surprise / kBelief);
+}
+double scale_of(const Posterior& p, std::size_t measured) {
+  return std::sqrt((kBelief + p.surprise) / (kBelief + static_cast<double>(measured) - 1));
+}
+
+// Every prior of the grid given the same measurements.
+std::vector<Posterior> condition_all(const Matrix& table, const std::vector<Values>& logs,
+                                     const std::vector<Prior>& grid, std::span<const double> log_target,
+                                     std::span<const std::size_t> measured) {
+  std::vector<Posterior> all(grid.size());
+  tbb::parallel_for(std::size_t{0}, grid.size(), [&](std::size_t g) {
+    all[g] = condition(make_basis(table, logs, grid[g]), grid[g], log_target, measured);
+  });
+  return all;
+}
+
+// Their mixture, weighted by `belief` (logarithms) and by how well each foresaw the measurements.
+struct Blend {
+  Values mean, deviation;
 };
 
-// Plays the protocol with known device `s` as the new one, on some rows.
-Trial rehearse(const Matrix& table, const std::vector<Values>& logs, std::size_t s, const Prior& prior,
-               std::size_t samples, std::uint64_t seed) {
-  std::vector<Values> others;
-  for (std::size_t o = 0; o < logs.size(); ++o) {
-    if (o != s) others.push_back(logs[o]);
+Blend blend(const std::vector<Posterior>& all, const Values& belief, std::size_t measured) {
+  Values weight(all.size());
+  for (std::size_t g = 0; g < all.size(); ++g) weight[g] = belief[g] + log_evidence(all[g], measured);
+  const double most = *std::ranges::max_element(weight);
+  double sum = 0;
+  for (double& w : weight) sum += w = std::exp(w - most);
+  const std::size_t rows = all[0].mean.size();
+  Blend out{Values(rows), Values(rows)};
+  for (std::size_t g = 0; g < all.size(); ++g)
+    for (std::size_t i = 0; i < rows; ++i) out.mean[i] += weight[g] / sum * all[g].mean[i];
+  for (std::size_t g = 0; g < all.size(); ++g) {
+    const double scale = scale_of(all[g], measured);
+    for (std::size_t i = 0; i < rows; ++i) {
+      const double apart = all[g].mean[i] - out.mean[i], own = scale * all[g].deviation[i];
+      out.deviation[i] += weight[g] / sum * (own * own + apart * apart);
+    }
   }
-  const Basis basis = make_basis(table, others, prior);
+  for (double& v : out.deviation) v = std::sqrt(v);
+  return out;
+}
+
+// The grid's posteriors with known device `s` in the place of the new one.
+std::vector<Posterior> rehearse(const Matrix& table, const std::vector<Values>& logs, std::size_t s,
+                                const std::vector<Prior>& grid, const Prior& chooser, std::size_t samples,
+                                std::uint64_t seed) {
+  std::vector<Values> others;
+  for (std::size_t o = 0; o < logs.size(); ++o)
+    if (o != s) others.push_back(logs[o]);
   const std::vector<std::size_t> pool =
       Rng(seed, "rehearsal", s)
           .sample(table.rows, std::min<std::size_t>(table.rows, std::max<std::size_t>(60, samples)));
-  const Posterior posterior = condition(basis, prior, logs[s], samples, pool);
-  Trial trial;
-  for (std::size_t i = 0; i < table.rows; ++i) {
-    const double error = std::abs(posterior.mean[i] - logs[s][i]);
-    trial.error += error / static_cast<double>(table.rows);
-    trial.scaled.push_back(error / posterior.deviation[i]);
-  }
-  return trial;
+  const auto measured = choose_rows(make_basis(table, others, chooser), chooser, samples, pool);
+  return condition_all(table, others, grid, logs[s], measured);
 }
+
+std::vector<Prior> priors() {
+  std::vector<Prior> grid;
+  for (const double known : {0.6, 1.5, 4.0})
+    for (const double entry : {0.01, 0.03, 0.1, 0.3})
+      for (const double noise : {0.01, 0.03, 0.08, 0.2}) grid.push_back({known, entry, noise});
+  return grid;
+}
+constexpr Prior kChooser{1.5, 0.04, 0.03};
 
 }  // namespace
 
@@ -176,49 +254,44 @@ Result<FewShot> few_shot(const Matrix& table, const std::vector<Values>& sources
   }
   std::vector<Values> logs;
   for (const Values& s : sources) logs.push_back(centred_log(s));
-  // The prior's scales: those that would have served best had each known device been the new one.
+  const std::vector<Prior> grid = priors();
+  // How far the deviations can be trusted: from rehearsals with known devices in the new one's place.
   const std::vector<std::size_t> some =
-      Rng(seed, "few-shot-rows").sample(table.rows, std::min<std::size_t>(table.rows, 400));
+      Rng(seed, "few-shot-rows").sample(table.rows, std::min<std::size_t>(table.rows, 300));
   const Matrix small = learn::take_rows(table, some);
   std::vector<Values> small_logs;
   for (const Values& log : logs) small_logs.push_back(learn::take(log, some));
-  std::vector<Prior> grid;
-  for (const double known : {0.6, 1.2}) {
-    for (const double entry : {0.01, 0.04, 0.1}) {
-      for (const double noise : {0.02, 0.05}) grid.push_back({known, entry, noise});
-    }
-  }
-  const std::size_t rehearsals = std::min<std::size_t>(logs.size(), 8);
-  const std::vector<std::size_t> devices = Rng(seed, "few-shot-devices").sample(logs.size(), rehearsals);
-  std::vector<Trial> trials(grid.size() * rehearsals);
-  const std::size_t rounds = std::min(samples, some.size() - 1);
-  tbb::parallel_for(std::size_t{0}, trials.size(), [&](std::size_t t) {
-    trials[t] = rehearse(small, small_logs, devices[t % rehearsals], grid[t / rehearsals],
-                         std::min<std::size_t>(rounds, 30), seed);
+  const std::vector<std::size_t> devices =
+      Rng(seed, "few-shot-devices").sample(logs.size(), std::min<std::size_t>(logs.size(), 8));
+  std::vector<std::vector<Posterior>> rehearsals(devices.size());
+  const std::size_t rounds = std::min<std::size_t>({samples, some.size() - 1, 30});
+  tbb::parallel_for(std::size_t{0}, devices.size(), [&](std::size_t r) {
+    rehearsals[r] = rehearse(small, small_logs, devices[r], grid, kChooser, rounds, seed);
   });
-  std::size_t best = 0;
-  Values errors(grid.size());
-  for (std::size_t t = 0; t < trials.size(); ++t) errors[t / rehearsals] += trials[t].error;
-  for (std::size_t g = 1; g < grid.size(); ++g) best = errors[g] < errors[best] ? g : best;
-  Values scaled;
-  for (std::size_t r = 0; r < rehearsals; ++r) {
-    const Values& part = trials[best * rehearsals + r].scaled;
-    scaled.insert(scaled.end(), part.begin(), part.end());
+  // What a prior was worth on the known devices counts as much as on one of them.
+  Values belief(grid.size());
+  for (std::size_t g = 0; g < grid.size(); ++g)
+    for (const auto& r : rehearsals)
+      belief[g] += log_evidence(r[g], rounds) / static_cast<double>(rehearsals.size());
+  Values all;
+  for (std::size_t r = 0; r < rehearsals.size(); ++r) {
+    const Blend found = blend(rehearsals[r], belief, rounds);
+    for (std::size_t i = 0; i < some.size(); ++i)
+      all.push_back(std::abs(found.mean[i] - small_logs[devices[r]][i]) / found.deviation[i]);
   }
-  const double width = learn::quantile(scaled, 0.9);
+  const double width = learn::quantile(all, 0.9);
   Values log_target(target.size());
   for (std::size_t i = 0; i < target.size(); ++i) log_target[i] = std::log(target[i]);
   const std::vector<std::size_t> pool =
       Rng(seed, "few-shot-pool")
           .sample(table.rows, std::min<std::size_t>(table.rows, std::max<std::size_t>(200, samples)));
-  const Posterior posterior =
-      condition(make_basis(table, logs, grid[best]), grid[best], log_target, samples, pool);
   FewShot out;
-  out.measured = posterior.measured;
+  out.measured = choose_rows(make_basis(table, logs, kChooser), kChooser, samples, pool);
+  const Blend found = blend(condition_all(table, logs, grid, log_target, out.measured), belief, samples);
   for (std::size_t i = 0; i < table.rows; ++i) {
-    out.predicted.push_back(std::exp(posterior.mean[i]));
-    out.low.push_back(std::exp(posterior.mean[i] - width * posterior.deviation[i]));
-    out.high.push_back(std::exp(posterior.mean[i] + width * posterior.deviation[i]));
+    out.predicted.push_back(std::exp(found.mean[i]));
+    out.low.push_back(std::exp(found.mean[i] - width * found.deviation[i]));
+    out.high.push_back(std::exp(found.mean[i] + width * found.deviation[i]));
   }
   return out;
 }

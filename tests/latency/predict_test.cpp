@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -131,6 +132,58 @@ TEST(FewShotTransfer, RecoversADeviceThatMixesKnownOnes) {
   EXPECT_LT(learn::mape(target, fit->predicted), 3);
   EXPECT_FALSE(few_shot(table, {devices[0]}, target, 10, 1));
   EXPECT_FALSE(few_shot(table, devices, target, kRows, 1));
+}
+
+TEST(FewShotTransfer, WidensItsIntervalForADeviceUnlikeTheKnownOnes) {
+  constexpr std::size_t kRows = 300;
+  learn::Matrix table(kRows, 12);
+  std::vector<std::vector<double>> devices(5, std::vector<double>(kRows, 1.0));
+  std::vector<double> alike(kRows, 1.0), unlike(kRows, 1.0);
+  Rng rng(5, "few-shot-unlike");
+  std::array<double, 12> shared{}, own{};
+  for (double& c : shared) c = rng.uniform(0.1, 1);
+  for (double& c : own) c = rng.uniform(0.1, 1);
+  for (std::size_t i = 0; i < kRows; ++i) {
+    for (std::size_t j = 0; j < 12; ++j) {
+      table(i, j) = static_cast<double>(rng.below(2));
+      for (auto& device : devices) device[i] += shared[j] * table(i, j);
+      alike[i] += shared[j] * table(i, j);
+      unlike[i] += own[j] * table(i, j);
+    }
+    for (auto& device : devices) device[i] *= std::exp(0.01 * rng.normal());
+    alike[i] *= std::exp(0.01 * rng.normal());
+  }
+  const auto width = [](const FewShot& f) {
+    double sum = 0;
+    for (std::size_t i = 0; i < f.low.size(); ++i) sum += std::log(f.high[i] / f.low[i]);
+    return sum / static_cast<double>(f.low.size());
+  };
+  const auto near = few_shot(table, devices, alike, 10, 1), far = few_shot(table, devices, unlike, 10, 1);
+  ASSERT_TRUE(near && far);
+  EXPECT_GT(width(*far), 2 * width(*near));
+  EXPECT_GE(learn::coverage(alike, near->low, near->high), 80);
+  EXPECT_GE(learn::coverage(unlike, far->low, far->high), 70);
+  EXPECT_EQ(few_shot(table, devices, unlike, 10, 1)->predicted, far->predicted);
+}
+
+// Measured by others (HELP, MIT licence): a processor that no source is, ten of its networks seen.
+TEST(FewShotTransfer, PredictsARealProcessorFromTenNetworks) {
+  const char* folder = std::getenv("HWNAS_DATA");
+  const std::filesystem::path data =
+      folder != nullptr ? folder : std::filesystem::path(HWNAS_SOURCE_DIR) / "../shared/data";
+  const std::filesystem::path file = data / "latency" / "help_fbnet.csv";
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file << ": the measured networks are not here";
+  const auto report = predict_csv({.file = file.string(),
+                                   .space = "fbnet",
+                                   .target = "silver_4114",
+                                   .sources = {"1080ti_1", "2080ti_32", "essential_ph_1", "gold_6240",
+                                               "samsung_a50", "silver_4210r", "titanx_64"},
+                                   .samples = 10});
+  ASSERT_TRUE(report) << to_string(report.error());
+  EXPECT_EQ(report->n_train, 10U);
+  EXPECT_LT(report->test.mape, 4);
+  EXPECT_GT(report->test.spearman, 0.88);
+  EXPECT_GT(report->coverage90, 75);
 }
 
 }  // namespace
