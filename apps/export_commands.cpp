@@ -12,6 +12,7 @@
 #include "space/base/file.h"
 #include "space/cost.h"
 #include "supernet/evaluate.h"
+#include "supernet/onnx/onnx_writer.h"
 #include "supernet/quantize/float_executor.h"
 #include "supernet/quantize/quantize.h"
 #include "supernet/runtime.h"
@@ -220,6 +221,10 @@ Record manifest_of(const ExportOptions& o, const TrainJob& job, const TrainedNet
             {"layout", "HWC"},
             {"scale", quantized.tensors.front().scale},
             {"zero", quantized.tensors.front().zero}}},
+          {"output",
+           {{"classes", quantized.deployment.ops.back().out.elements()},
+            {"scale", quantized.tensors.back().scale},
+            {"zero", quantized.tensors.back().zero}}},
           {"preprocessing",
            {{"resize", "centre crop to the input's size"},
             {"mean", {0.485, 0.456, 0.406}},
@@ -230,6 +235,39 @@ Record manifest_of(const ExportOptions& o, const TrainJob& job, const TrainedNet
             {"data_fingerprint", job.feeds.fingerprint()},
             {"calibration", o.calibration},
             {"note", p.note}}}};
+}
+
+// Rows, columns, channels to channels, rows, columns.
+std::string planes_of(const Image& image, const Shape& s) {
+  std::vector<float> planes(image.size());
+  const auto plane = static_cast<std::size_t>(s.height * s.width),
+             channels = static_cast<std::size_t>(s.channels);
+  for (std::size_t p = 0; p < plane; ++p)
+    for (std::size_t c = 0; c < channels; ++c) planes[c * plane + p] = image[p * channels + c];
+  return {reinterpret_cast<const char*>(planes.data()), planes.size() * sizeof(float)};
+}
+
+// ONNX in both precisions, and the test images with the logits that either must give, as raw numbers.
+Result<std::map<std::string, std::string>> onnx_files(const FoldedNetwork& folded,
+                                                      const QuantizedNetwork& quantized, const Labelled& test,
+                                                      const OnnxMetadata& metadata) {
+  std::map<std::string, std::string> files;
+  NAS_TRY(plain, write_onnx(folded, metadata));
+  NAS_TRY(integer, write_onnx(quantized, metadata));
+  files["model.fp32.onnx"] = plain;
+  files["model.int8.onnx"] = integer;
+  const FloatExecutor executor(folded);
+  for (std::size_t i = 0; i < std::min(kVectors, test.images.size()); ++i) {
+    files["test/images.f32"] += planes_of(test.images[i], folded.deployment.input);
+    std::vector<float> logits = executor.run(test.images[i]);
+    files["test/logits.fp32.f32"].append(reinterpret_cast<const char*>(logits.data()), 4 * logits.size());
+    NAS_TRY(rounded,
+            devices::codegen::run_reference(quantized, on_grid(test.images[i], quantized.tensors[0])));
+    for (std::size_t k = 0; k < logits.size(); ++k)
+      logits[k] = static_cast<float>(from_grid(rounded[k], quantized.tensors.back()));
+    files["test/logits.int8.f32"].append(reinterpret_cast<const char*>(logits.data()), 4 * logits.size());
+  }
+  return files;
 }
 
 // Writes every file beside, then renames the folder: an interrupted export leaves nothing behind its name.
@@ -276,14 +314,17 @@ Result<Record> export_network(const ExportOptions& o) {
   std::string labels;
   for (const auto& name : job.feeds.store().classes()) labels += name + "\n";
   const Record manifest = manifest_of(o, job, trained, made, quantized, agreement);
-  NAS_CHECK(write_folder(o.out, {{"model.safetensors", to_bytes(trained)},
-                                 {"labels.txt", labels},
-                                 {"manifest.json", manifest.dump(2) + "\n"},
-                                 {"c/net.h", made.header},
-                                 {"c/net.c", made.source},
-                                 {"c/test_vectors.h", vectors},
-                                 {"c/test_main.c", kTestMain},
-                                 {"c/Makefile", kMakefile}}));
+  NAS_TRY(files, onnx_files(folded, quantized, test,
+                            {provenance.space, {{"io.hwnas.genotype", provenance.genotype}}}));
+  files.insert({{"model.safetensors", to_bytes(trained)},
+                {"labels.txt", labels},
+                {"manifest.json", manifest.dump(2) + "\n"},
+                {"c/net.h", made.header},
+                {"c/net.c", made.source},
+                {"c/test_vectors.h", vectors},
+                {"c/test_main.c", kTestMain},
+                {"c/Makefile", kMakefile}});
+  NAS_CHECK(write_folder(o.out, files));
   Record record{{"folder", o.out}};
   for (const auto& [key, m] : manifest["metrics"].items()) record[key] = m["value"];
   return record;
@@ -314,7 +355,7 @@ Result<int> run_export(const Context& context, ExportOptions o) {
 void add_export_commands(CLI::App& app, Context& context) {
   auto options = std::make_shared<ExportOptions>();
   CLI::App* command = add_command(
-      app, "export", "A sub-network as int8 C for microcontrollers, with test vectors",
+      app, "export", "A sub-network as int8 C and as ONNX (float and int8), with test vectors",
       {"hwnas export middle --run runs/tiny-sandwich --out exports/middle", "hwnas verify exports/middle"});
   command
       ->add_option("NETWORK", options->network,

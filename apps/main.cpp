@@ -20,7 +20,7 @@ constexpr TorchCommand kTorchCommands[] = {
     {"evaluate", "Accuracy of sub-networks of a trained supernet"},
     {"sweep", "Measure the accuracy of a spread of sub-networks, once for all devices"},
     {"check", "Measure the front of a search on the supernet, beside what was predicted"},
-    {"export", "A sub-network as int8 C for microcontrollers, with test vectors"},
+    {"export", "A sub-network as int8 C and as ONNX (float and int8), with test vectors"},
 };
 
 // Shows a command's examples (kept in its footer) before its usage.

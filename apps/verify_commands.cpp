@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "apps/command.h"
+#include "apps/onnx_runtime.h"
 #include "apps/verify.h"
 #include "devices/emulator/qemu.h"
 #include "space/base/file.h"
@@ -78,6 +79,9 @@ Result<std::vector<Record>> verify_folder(const std::string& path, const std::st
     };
     rows.push_back(row(std::string(board_name) + " (emulated)", on_board()));
   }
+  for (const char* precision : {"fp32", "int8"})
+    if (fs::exists(folder / (std::string("model.") + precision + ".onnx")))
+      rows.push_back(verify_onnx(folder, precision));
   return rows;
 }
 

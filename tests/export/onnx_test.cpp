@@ -1,0 +1,193 @@
+#include "supernet/onnx/onnx_writer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "devices/codegen/network.h"
+#include "devices/process.h"
+#include "space/base/file.h"
+#include "supernet/quantize/float_executor.h"
+#include "supernet/quantize/quantize.h"
+#include "tests/export/random_network.h"
+
+// Exported ONNX in a runtime that others wrote: ONNX Runtime, from the npm package of package.json.
+namespace nas {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing_support::random_images;
+using testing_support::random_network;
+
+constexpr std::size_t kImages = 8;
+
+// Very deep networks of random weights carry one flipped value to logits many steps away, in any two
+// runtimes: there only the float form is compared.
+struct Case {
+  const char* space;
+  int resolution;
+  bool integer = true;
+};
+const Case kCases[] = {{"tiny", 16},
+                       {"cifar-mbv3", 24},
+                       {"mcunet", 48},
+                       {"proxylessnas", 32},
+                       {"mnasnet-accel", 32},
+                       {"ofa-mbv3-w1.0", 32, false},
+                       {"ofa-resnet50d", 32, false},
+                       {"attentivenas", 32, false}};
+
+bool runtime_is_there() { return fs::exists(fs::path(HWNAS_SOURCE_DIR) / "node_modules/onnxruntime-node"); }
+
+std::vector<float> to_planes(const std::vector<float>& hwc, const Shape& s) {
+  std::vector<float> chw(hwc.size());
+  const auto plane = static_cast<std::size_t>(s.height * s.width),
+             channels = static_cast<std::size_t>(s.channels);
+  for (std::size_t p = 0; p < plane; ++p)
+    for (std::size_t c = 0; c < channels; ++c) chw[c * plane + p] = hwc[p * channels + c];
+  return chw;
+}
+
+class OnnxRuntime : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (!runtime_is_there())
+      GTEST_SKIP() << "no ONNX Runtime: npm ci --ignore-scripts in the repository brings it";
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::vector<float> run(const std::string& model, const std::vector<std::vector<float>>& images,
+                         const Shape& in) {
+    std::string pixels;
+    for (const auto& image : images) {
+      const auto planes = to_planes(image, in);
+      pixels.append(reinterpret_cast<const char*>(planes.data()), planes.size() * sizeof(float));
+    }
+    EXPECT_TRUE(write_file(folder_ / "model.onnx", model));
+    EXPECT_TRUE(write_file(folder_ / "images.f32", pixels));
+    devices::Command command;
+    command.arguments = {"node",
+                         std::string(HWNAS_SOURCE_DIR) + "/supernet/onnx/ort_run.mjs",
+                         (folder_ / "model.onnx").string(),
+                         (folder_ / "images.f32").string(),
+                         (folder_ / "logits.f32").string(),
+                         std::to_string(in.channels),
+                         std::to_string(in.height),
+                         std::to_string(in.width)};
+    command.working_folder = HWNAS_SOURCE_DIR;
+    const auto ran = devices::run_checked(command);
+    EXPECT_TRUE(ran) << (ran ? "" : to_string(ran.error()));
+    const auto bytes = read_file(folder_ / "logits.f32");
+    if (!bytes) return {};
+    std::vector<float> logits(bytes->size() / sizeof(float));
+    std::memcpy(logits.data(), bytes->data(), bytes->size());
+    return logits;
+  }
+  fs::path folder_ = fs::temp_directory_path() / ("hwnas-onnx-" + std::to_string(::getpid()));
+};
+
+Genotype genotype_of(const SearchSpace& space, std::uint64_t index) {
+  Rng rng(21, "onnx", 0, index);
+  Genotype g = space.sample(rng);
+  if (const int width = space.find("width"); width >= 0) g[static_cast<std::size_t>(width)] = 0;
+  return space.canonical(g);
+}
+
+TEST_P(OnnxRuntime, ComputesTheFloatAndTheIntegerNetworkAsOursDo) {
+  const auto space = load_space(GetParam().space, {.classes = 10, .resolutions = {GetParam().resolution}});
+  ASSERT_TRUE(space) << to_string(space.error());
+  for (std::uint64_t index = 0; index < 2; ++index) {
+    const auto trained = random_network(*space, genotype_of(*space, index), 5 + index);
+    const auto folded = supernet::fold(trained);
+    ASSERT_TRUE(folded) << to_string(folded.error());
+    const Shape in = folded->deployment.input;
+    const auto images = random_images(in, kImages, 3 + index);
+    const auto model = supernet::write_onnx(*folded, {"float", {}});
+    ASSERT_TRUE(model) << to_string(model.error());
+    EXPECT_EQ(*supernet::write_onnx(*folded, {"float", {}}), *model);  // the same bytes
+    const std::vector<float> theirs = run(*model, images, in);
+    ASSERT_EQ(theirs.size(), 10 * kImages);
+    const supernet::FloatExecutor executor(*folded);
+    double largest = 0, difference = 0;
+    for (std::size_t i = 0; i < kImages; ++i) {
+      const auto ours = executor.run(images[i]);
+      for (std::size_t k = 0; k < 10; ++k) {
+        largest = std::max<double>(largest, std::abs(ours[k]));
+        difference = std::max<double>(difference, std::abs(ours[k] - theirs[10 * i + k]));
+      }
+    }
+    EXPECT_LE(difference / largest, 2e-5) << GetParam().space;
+
+    if (!GetParam().integer) return;
+    const auto quantized = supernet::quantize(*folded, images);
+    ASSERT_TRUE(quantized) << to_string(quantized.error());
+    const auto integer = supernet::write_onnx(*quantized, {"int8", {}});
+    ASSERT_TRUE(integer) << to_string(integer.error());
+    const std::vector<float> rounded = run(*integer, images, in);
+    ASSERT_EQ(rounded.size(), 10 * kImages);
+    const Quantization grid = quantized->tensors.back();
+    double steps = 0, farthest = 0;
+    for (std::size_t i = 0; i < kImages; ++i) {
+      std::vector<std::int8_t> q;
+      for (const float v : images[i]) q.push_back(supernet::to_grid(v, quantized->tensors[0]));
+      const auto ours = devices::codegen::run_reference(*quantized, q);
+      ASSERT_TRUE(ours);
+      for (std::size_t k = 0; k < 10; ++k) {
+        const double off = std::abs(rounded[10 * i + k] / grid.scale + grid.zero - (*ours)[k]);
+        steps += off / static_cast<double>(10 * kImages);
+        farthest = std::max(farthest, off);
+      }
+    }
+    // Both round every tensor once; ties (half to even there) and the last bit of float sums flip a value
+    // here and there, and random deep networks carry that to the logits.
+    std::printf("%s: logits %.3f steps apart on average, %.0f at most\n", GetParam().space, steps, farthest);
+    EXPECT_LE(steps, 4) << GetParam().space;
+    EXPECT_LE(farthest, 16) << GetParam().space;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Spaces, OnnxRuntime, testing::ValuesIn(kCases), [](const auto& one) {
+  std::string name = one.param.space;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  return name;
+});
+
+TEST(OnnxWriter, SeesWhatTheCheckerDoesNot) {
+  const auto space = load_space("tiny", {.classes = 10, .resolutions = {16}});
+  const auto folded = supernet::fold(random_network(*space, space->smallest(), 1));
+  ASSERT_TRUE(folded);
+  // A bias with a value too few: ONNX's own checker passes it.
+  auto broken = *folded;
+  broken.weights[0].bias.pop_back();
+  const auto model = supernet::write_onnx(broken, {"broken", {}});
+  ASSERT_FALSE(model);
+  EXPECT_THAT(model.error().message, HasSubstr("t1.bias"));
+}
+
+TEST(OnnxWriter, RefusesDamagedModelsWithoutCrashing) {
+  const auto space = load_space("tiny", {.classes = 10, .resolutions = {16}});
+  const auto folded = supernet::fold(random_network(*space, space->smallest(), 1));
+  const std::string model = *supernet::write_onnx(*folded, {"fuzz", {}});
+  EXPECT_TRUE(supernet::check_onnx(model, "whole"));
+  std::size_t refused = 0;
+  for (std::uint64_t i = 0; i < 400; ++i) {
+    Rng rng(9, "onnx damage", i);
+    std::string damaged = model;
+    if (i % 4 == 0)
+      damaged.resize(rng.below(damaged.size()));
+    else
+      for (int n = 0; n < 3; ++n) damaged[rng.below(damaged.size())] = static_cast<char>(rng.below(256));
+    refused += !supernet::check_onnx(damaged, "damaged");
+  }
+  EXPECT_GT(refused, 50U);
+}
+
+}  // namespace
+}  // namespace nas
