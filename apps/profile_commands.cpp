@@ -10,6 +10,7 @@
 
 #include "apps/accuracy_file.h"
 #include "apps/command.h"
+#include "apps/profile_store.h"
 #include "apps/progress.h"
 #include "devices/device_lock.h"
 #include "devices/profile.h"
@@ -155,14 +156,18 @@ Result<int> test_fusion_pairs(const Context& context, const ProfileCommand& comm
       latency::ProfileHooks hooks;
       hooks.done = [&](const KernelRecord& r) -> Result<void> {
         if (!r.failure.empty()) return Error{r.failure, r.signature, ErrorKind::device};
-        times[r.signature] = r.visit_medians.empty() ? std::vector<double>(6, r.median) : r.visit_medians;
+        times[r.signature] = r.visit_medians.empty() ? std::vector<double>(10, r.median) : r.visit_medians;
         return {};
       };
+      // Every round visits the three in turn; no kernel may be finished before the others.
       latency::ProfileOptions options = command.options;
       options.redo_unsteady = false;
+      options.measure.half_width = 0;
+      options.measure.max_secs = std::max(10.0, options.measure.max_secs);
+      options.measure.reference_every = 0;
       NAS_CHECK(latency::profile_kernels(device, std::vector{first, alone, both}, options, info, hooks));
-      NAS_TRY(test,
-              latency::test_fusion(times[signature(first)], times[signature(alone)], times[signature(both)]));
+      NAS_TRY(test, latency::test_fusion_rounds(times[signature(first)], times[signature(alone)],
+                                                times[signature(both)]));
       rows.push_back({{"first", anchor},
                       {"second", second},
                       {"statistic", test.statistic},
@@ -229,19 +234,24 @@ Result<int> run_profile(const Context& context, const ProfileCommand& command) {
                                            ::getpid(), now + 12 * 3600},
                                           now));
   if (command.fusion) return test_fusion_pairs(context, ready, device, info);
+  ::signal(SIGINT, [](int) { interrupted = true; });
   const fs::path path = session_path(context, command, device.name, info.precision);
   if (command.fresh) fs::remove(path);
   NAS_TRY(log, latency::SessionLog::open(path, info));
+  NAS_TRY(stored, StoredSession::open(context, device, log.session().info));
+  NAS_CHECK(stored.add_missing(log.session()));
   const std::vector<Kernel> open = still_open(kernels, log.session(), command.unsteady);
   const auto begin = std::chrono::steady_clock::now();
   Progress progress("profile " + device.name, open.size(), context.quiet);
   latency::ProfileHooks hooks;
-  hooks.done = [&](const KernelRecord& record) { return log.add(record); };
+  hooks.done = [&](const KernelRecord& record) -> Result<void> {
+    NAS_CHECK(log.add(record));
+    return stored.add(record);
+  };
   hooks.progress = [&](std::size_t done, std::size_t, const std::string& what) {
     progress.update(done, what);
   };
   hooks.stop = [] { return interrupted.load(); };
-  ::signal(SIGINT, [](int) { interrupted = true; });
   NAS_CHECK(latency::profile_kernels(device, open, options, info, hooks));
   if (command.whole > 0 && !interrupted) {
     NAS_TRY(networks, open_networks(command, log.session()));
@@ -250,6 +260,7 @@ Result<int> run_profile(const Context& context, const ProfileCommand& command) {
     NAS_CHECK(latency::profile_networks(device, networks, options, info, hooks));
   }
   NAS_CHECK(log.add_context(info.context));
+  NAS_CHECK(stored.close(!interrupted));
   return summarise_session(context, log, path,
                            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
 }

@@ -73,17 +73,19 @@ Result<fs::path> write_headers(const std::string& key, const fs::path& cache) {
   return folder;
 }
 
-std::vector<Unit> units_of(std::span<const KernelCode> kernels, const std::string& id) {
+std::vector<Unit> units_of(std::span<const KernelCode> kernels, const std::string& id,
+                           const AgentPlatform& platform) {
   std::vector<Unit> units;
   for (const EmbeddedFile& file : agent_files())
-    if (file.name.ends_with(".c") && file.name != "hw_baremetal.c")
+    if (file.name == platform.source || file.name == "hw_agent.c" || file.name == "hw_protocol.c")
       units.push_back({std::string(file.name), std::string(file.text)});
   units.push_back({"kernel table", kernel_table_source(kernels, id)});
   for (const KernelCode& kernel : kernels) units.push_back({kernel.signature, kernel.source});
   return units;
 }
 
-Result<void> link(const Toolchain& toolchain, const std::vector<fs::path>& objects, const fs::path& program) {
+Result<void> link(const Toolchain& toolchain, const std::vector<fs::path>& objects, const std::string& script,
+                  const fs::path& program) {
   std::string list;
   for (const fs::path& object : objects) list += object.string() + "\n";
   const fs::path output = program.string() + unique_suffix();
@@ -93,9 +95,15 @@ Result<void> link(const Toolchain& toolchain, const std::vector<fs::path>& objec
   command.insert(command.end(), toolchain.flags.begin(), toolchain.flags.end());
   command.insert(command.end(), {"@" + response.string(), "-o", output.string()});
   command.insert(command.end(), toolchain.link_flags.begin(), toolchain.link_flags.end());
+  const fs::path placed = output.string() + ".ld";
+  if (!script.empty()) {
+    NAS_CHECK(write_file(placed, script));
+    command.insert(command.end(), {"-T", placed.string()});
+  }
   const auto linked = run_checked({.arguments = command, .timeout = 180s});
   std::error_code ignored;
   fs::remove(response, ignored);
+  fs::remove(placed, ignored);
   if (!linked) return linked.error();
   return publish(output, program);
 }
@@ -107,8 +115,9 @@ Result<std::string> compiler_version(const std::string& compiler) {
   return answer.output.substr(0, answer.output.find('\n'));
 }
 
-std::string build_id(const Toolchain& toolchain, std::span<const KernelCode> kernels) {
-  std::string all = toolchain_key(toolchain, "");
+std::string build_id(const Toolchain& toolchain, std::span<const KernelCode> kernels,
+                     const AgentPlatform& platform) {
+  std::string all = toolchain_key(toolchain, "") + platform.source + platform.linker_script;
   for (const EmbeddedFile& file : agent_files()) all = add_sized(std::move(all), std::string(file.text));
   for (const KernelCode& kernel : kernels) {
     all = add_sized(std::move(all), kernel.signature);
@@ -142,17 +151,17 @@ std::string kernel_table_source(std::span<const KernelCode> kernels, const std::
 }
 
 Result<AgentBuild> build_agent(const Toolchain& toolchain, std::span<const KernelCode> kernels,
-                               const fs::path& cache_folder) {
+                               const fs::path& cache_folder, const AgentPlatform& platform) {
   if (kernels.size() > 65535)
     return usage_error("a program may hold 65535 kernels, found " + std::to_string(kernels.size()));
   NAS_TRY(version, compiler_version(toolchain.compiler));
   const fs::path cache = fs::absolute(cache_folder);
   const std::string key = toolchain_key(toolchain, version);
-  AgentBuild build{{}, build_id(toolchain, kernels), version};
+  AgentBuild build{{}, build_id(toolchain, kernels, platform), version};
   build.program = cache / ("agent-" + sha256(key + build.id).substr(0, 32));
   if (fs::exists(build.program)) return build;
   NAS_TRY(headers, write_headers(key, cache));
-  const std::vector<Unit> units = units_of(kernels, build.id);
+  const std::vector<Unit> units = units_of(kernels, build.id, platform);
   std::vector<Result<fs::path>> results(units.size(), Result<fs::path>(Error{"not compiled"}));
   tbb::parallel_for(std::size_t{0}, units.size(), [&](std::size_t i) {
     results[i] = compile_unit(toolchain, key, units[i], cache, headers);
@@ -162,7 +171,7 @@ Result<AgentBuild> build_agent(const Toolchain& toolchain, std::span<const Kerne
     if (!result) return result.error();
     objects.push_back(*std::move(result));
   }
-  NAS_CHECK(link(toolchain, objects, build.program));
+  NAS_CHECK(link(toolchain, objects, platform.linker_script, build.program));
   return build;
 }
 

@@ -35,6 +35,7 @@ Error refusal(const hw_frame& frame, const std::string& where) {
   const std::uint16_t code = hw_get16(frame.payload);
   const std::string text = text_of({frame.payload + 2, frame.length - 2});
   if (code == HW_REFUSED_DAMAGED) return device_failure(Failure::rejected, std::string(kDamaged), where);
+  if (code == HW_REFUSED_FAULT) return device_failure(Failure::crashed, text, where);
   return device_failure(Failure::rejected, text + " (code " + std::to_string(code) + ")", where);
 }
 

@@ -33,6 +33,7 @@ TransportSpec read_transport(JsonReader reader) {
   spec.baud = static_cast<int>(reader.integer("baud", 9600, 921600, 115200));
   spec.folder =
       reader.text("folder", spec.kind == TransportKind::adb ? "/data/local/tmp/hwnas" : "/tmp/hwnas-agent");
+  spec.options = reader.texts("options", std::vector<std::string>{});
   spec.machine = reader.text("machine", "");
   spec.flash = reader.texts("flash", std::vector<std::string>{});
   spec.board = reader.text("board", "");

@@ -28,7 +28,8 @@ struct TransportSpec {
   std::string address;  // ssh: [user@]host; adb: serial number, empty for the only one; serial: tty path
   int port = 0;         // ssh; 0: the default
   int baud = 115200;
-  std::string folder;              // ssh, adb: where programs are put
+  std::string folder;                     // ssh, adb: where programs are put
+  std::vector<std::string> options = {};  // ssh: arguments before the address ("-i", "key")
   std::string machine;             // qemu-system: board of devices/emulator/board.h; qemu-user: processor
   std::vector<std::string> flash;  // serial: command that writes an ELF file to the board, "{elf}" replaced
   std::string board;               // serial: platform code of the agent, "stm32f4"

@@ -56,6 +56,7 @@ std::vector<std::string> Transport::shell(const std::string& shell_command) cons
     case TransportKind::ssh: {
       std::vector<std::string> command{"ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-T"};
       if (spec_.port != 0) command.insert(command.end(), {"-p", std::to_string(spec_.port)});
+      command.insert(command.end(), spec_.options.begin(), spec_.options.end());
       command.insert(command.end(), {spec_.address, shell_command});
       return command;
     }

@@ -9,6 +9,7 @@ static uint8_t payload[HW_REPLY_LIMIT];
 static uint8_t reply_buffer[HW_HEADER_BYTES + HW_REPLY_LIMIT + HW_TRAILER_BYTES];
 static uint32_t prepared_seed;
 static int prepared_index = -1;
+static volatile uint16_t current_sequence;
 
 __attribute__((noinline)) void hw_region_begin(uint32_t index) { __asm__ volatile("" ::"r"(index) : "memory"); }
 __attribute__((noinline)) void hw_region_end(uint32_t index) { __asm__ volatile("" ::"r"(index) : "memory"); }
@@ -160,7 +161,10 @@ static void agent_check(const hw_frame* f) {
   answer(HW_CHECK | HW_REPLY, f->sequence, 4);
 }
 
+void hw_report_fault(void) { refuse(current_sequence, HW_REFUSED_FAULT, "the kernel faulted"); }
+
 static int serve_frame(const hw_frame* f) {
+  current_sequence = f->sequence;
   switch (f->type) {
     case HW_HELLO: agent_hello(f); return 1;
     case HW_KERNEL: agent_kernel(f); return 1;

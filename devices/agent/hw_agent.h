@@ -37,5 +37,7 @@ void hw_region_end(uint32_t index);
 
 /* Serves requests until the stream ends or a farewell comes; the value for exit(). */
 int hw_serve(void);
+/* From a fault handler: tells the host that the request it waits for ended in a fault. */
+void hw_report_fault(void);
 
 #endif

@@ -40,7 +40,8 @@ enum {
   HW_REFUSED_INDEX = 4,
   HW_REFUSED_LIMIT = 5,
   HW_REFUSED_MEMORY = 6,
-  HW_REFUSED_DAMAGED = 7
+  HW_REFUSED_DAMAGED = 7,
+  HW_REFUSED_FAULT = 8 /* a bare-metal kernel faulted; the agent starts anew */
 };
 
 typedef struct {

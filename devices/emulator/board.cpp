@@ -1,6 +1,26 @@
 #include "devices/emulator/board.h"
 
+#include "devices/emulator/embedded_sources.h"
+
 namespace nas::devices::emulator {
+namespace {
+
+std::string replace_all(std::string text, const std::string& what, const std::string& with) {
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += with.size())
+    text.replace(at, what.size(), with);
+  return text;
+}
+
+}  // namespace
+
+std::string linker_script(const MemoryRange& flash, const MemoryRange& ram) {
+  std::string text = emulator_file("cortex_m.ld");
+  text = replace_all(text, "@FLASH_ORIGIN@", std::to_string(flash.origin));
+  text = replace_all(text, "@FLASH_LENGTH@", std::to_string(flash.length));
+  text = replace_all(text, "@RAM_ORIGIN@", std::to_string(ram.origin));
+  text = replace_all(text, "@RAM_LENGTH@", std::to_string(ram.length));
+  return replace_all(text, "@STACK_RESERVE@", "4096");
+}
 
 std::span<const Board> boards() {
   constexpr std::uint32_t kKiB = 1024, kMiB = 1024 * kKiB;

@@ -13,6 +13,9 @@ struct MemoryRange {
   std::uint32_t length = 0;  // bytes
 };
 
+// For GNU ld: code and constants in flash, data in RAM, 4 KiB of it left for the stack.
+std::string linker_script(const MemoryRange& flash, const MemoryRange& ram);
+
 // A machine the emulator knows: what QEMU calls it, how to compile for its core, and where its memory lies.
 struct Board {
   std::string name;                    // QEMU's machine name

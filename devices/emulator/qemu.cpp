@@ -41,21 +41,6 @@ class WorkFolder {
   fs::path path_;
 };
 
-std::string replace_all(std::string text, const std::string& what, const std::string& with) {
-  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += with.size())
-    text.replace(at, what.size(), with);
-  return text;
-}
-
-std::string linker_script(const Board& board) {
-  std::string text = emulator_file("cortex_m.ld");
-  text = replace_all(text, "@FLASH_ORIGIN@", std::to_string(board.flash.origin));
-  text = replace_all(text, "@FLASH_LENGTH@", std::to_string(board.flash.length));
-  text = replace_all(text, "@RAM_ORIGIN@", std::to_string(board.ram.origin));
-  text = replace_all(text, "@RAM_LENGTH@", std::to_string(board.ram.length));
-  return replace_all(text, "@STACK_RESERVE@", "4096");
-}
-
 // The compiler's full path and its own account of itself; part of every cache key.
 Result<std::string> version_of(const std::string& compiler) {
   NAS_TRY(path, find_program(compiler));
@@ -170,7 +155,7 @@ Result<BuiltProgram> Emulator::build(const Board& board, const Program& program)
                              "--specs=nosys.specs", "-Wl,--gc-sections", "-Wl,-u,nas_region_begin",
                              "-Wl,-u,nas_region_end", "-Wl,--no-warn-rwx-segments", "-T", "nas_board.ld"});
   return compile("arm-none-eabi-gcc", program, emulator_file("cortex_m_start.c"), flags,
-                 linker_script(board));
+                 linker_script(board.flash, board.ram));
 }
 
 Result<BuiltProgram> Emulator::build_aarch64(const Program& program) const {

@@ -4,6 +4,7 @@
 #include "devices/agent_build.h"
 #include "devices/agent_client.h"
 #include "devices/failure.h"
+#include "devices/serial_board.h"
 #include "devices/transport.h"
 #include "latency/measure/backends.h"
 
@@ -22,14 +23,12 @@ double steady_seconds() {
 // The agent of one session on its device: started again when a kernel brings it down.
 class AgentBench {
  public:
-  AgentBench(devices::Transport transport, std::string program, const ProfileOptions& options)
-      : transport_(std::move(transport)), program_(std::move(program)), options_(options) {}
+  using Opener = std::function<Result<devices::ByteStream>()>;
+  AgentBench(Opener open, const ProfileOptions& options) : open_(std::move(open)), options_(options) {}
 
   Result<void> start() {
     client_.reset();
-    std::vector<std::string> arguments;
-    if (!options_.taskset.empty()) arguments = {"--taskset", options_.taskset};
-    NAS_TRY(line, transport_.start(program_, arguments));
+    NAS_TRY(line, open_());
     NAS_TRY(client, AgentClient::connect(std::move(line), milliseconds(20000)));
     if (client.info().tick_hz == 0)
       return devices::device_failure(Failure::rejected, "the agent has no clock that can be trusted");
@@ -59,8 +58,7 @@ class AgentBench {
   }
 
  private:
-  devices::Transport transport_;
-  std::string program_;
+  Opener open_;
   const ProfileOptions& options_;
   std::optional<AgentClient> client_;
 };
@@ -92,11 +90,11 @@ KernelRecord record_of(const Measured& m, const KernelCode& code) {
 }
 
 // Kernels that the compiler refuses are found one by one, so that the rest can be measured.
-Result<devices::AgentBuild> build_what_compiles(const devices::DeviceProfile& device,
-                                                std::vector<KernelCode>& codes, const ProfileOptions& options,
-                                                const ProfileHooks& hooks) {
+Result<devices::AgentBuild> build_what_compiles(
+    const std::function<Result<devices::AgentBuild>(std::span<const KernelCode>)>& build_all,
+    std::vector<KernelCode>& codes, const ProfileHooks& hooks) {
   for (;;) {
-    auto build = devices::build_agent(device.toolchain, codes, options.cache);
+    auto build = build_all(codes);
     if (build || codes.empty()) return build;
     const auto culprit = std::ranges::find(codes, build.error().where, &KernelCode::signature);
     if (culprit == codes.end()) return build.error();
@@ -154,17 +152,11 @@ Result<std::vector<std::size_t>> pass(AgentBench& agent, std::span<const KernelC
   return unsteady;
 }
 
-}  // namespace
-
-Result<void> time_with_agent(const devices::DeviceProfile& device, std::vector<KernelCode> codes,
-                             const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
-  NAS_TRY(transport, devices::Transport::make(device.transport));
-  NAS_CHECK(transport.connect());
-  NAS_TRY(build, build_what_compiles(device, codes, options, hooks));
-  if (codes.empty()) return {};
-  const std::string name = build.program.filename().string();
-  NAS_CHECK(transport.push(build.program, name));
-  AgentBench agent(transport, name, options);
+// Measures with an agent that holds just these kernels; `open` starts it.
+Result<void> measure_with(const AgentBench::Opener& open, const devices::AgentBuild& build,
+                          std::span<const KernelCode> codes, const ProfileOptions& options, SessionInfo& info,
+                          const ProfileHooks& hooks) {
+  AgentBench agent(open, options);
   NAS_CHECK(agent.start());
   if (agent.client().info().build != build.id)
     return devices::device_failure(
@@ -182,6 +174,75 @@ Result<void> time_with_agent(const devices::DeviceProfile& device, std::vector<K
   }
   note_state(agent, "after", info);
   agent.finish();
+  return {};
+}
+
+// Kernels that fit a board's memory together, as firmware.
+struct Firmware {
+  std::vector<KernelCode> codes;
+  devices::AgentBuild build;
+};
+
+// One firmware when all fit, else halves of halves; a kernel that fits no firmware alone is reported.
+Result<void> plan_firmware(const devices::DeviceProfile& device, std::span<const KernelCode> codes,
+                           const ProfileOptions& options, const ProfileHooks& hooks,
+                           std::vector<Firmware>& plan) {
+  std::vector<KernelCode> left(codes.begin(), codes.end());
+  auto build = build_what_compiles(
+      [&](std::span<const KernelCode> some) { return devices::build_firmware(device, some, options.cache); },
+      left, hooks);
+  if (left.empty()) return {};
+  if (build) {
+    plan.push_back({std::move(left), *std::move(build)});
+    return {};
+  }
+  if (!is_about_memory(build.error().message)) return build.error();
+  if (left.size() == 1) {
+    KernelRecord record;
+    record.signature = left[0].signature;
+    record.failure = memory_words(build.error().message) + " (its tensors take " +
+                     std::to_string(left[0].arena_bytes) + " bytes; " + device.name + " has " +
+                     std::to_string(*device.ram_bytes) + " bytes of RAM)";
+    return hooks.done ? hooks.done(record) : Result<void>{};
+  }
+  const std::span<const KernelCode> rest = left;
+  NAS_CHECK(plan_firmware(device, rest.first(rest.size() / 2), options, hooks, plan));
+  return plan_firmware(device, rest.subspan(rest.size() / 2), options, hooks, plan);
+}
+
+}  // namespace
+
+Result<void> time_on_board(const devices::DeviceProfile& device, std::span<const KernelCode> codes,
+                           const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
+  if (!options.taskset.empty())
+    return usage_error("--taskset is for devices with an operating system", device.name);
+  std::vector<Firmware> plan;
+  NAS_CHECK(plan_firmware(device, codes, options, hooks, plan));
+  info.context["firmwares"] = std::to_string(plan.size());
+  for (const Firmware& firmware : plan) {
+    if (hooks.stop && hooks.stop()) break;
+    NAS_CHECK(measure_with([&] { return devices::flash_and_open(device, firmware.build); }, firmware.build,
+                           firmware.codes, options, info, hooks));
+  }
+  return {};
+}
+
+Result<void> time_with_agent(const devices::DeviceProfile& device, std::vector<KernelCode> codes,
+                             const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
+  NAS_TRY(transport, devices::Transport::make(device.transport));
+  NAS_CHECK(transport.connect());
+  NAS_TRY(build, build_what_compiles(
+                     [&](std::span<const KernelCode> some) {
+                       return devices::build_agent(device.toolchain, some, options.cache);
+                     },
+                     codes, hooks));
+  if (codes.empty()) return {};
+  const std::string name = build.program.filename().string();
+  NAS_CHECK(transport.push(build.program, name));
+  std::vector<std::string> arguments;
+  if (!options.taskset.empty()) arguments = {"--taskset", options.taskset};
+  NAS_CHECK(
+      measure_with([&] { return transport.start(name, arguments); }, build, codes, options, info, hooks));
   return transport.remove(name);
 }
 

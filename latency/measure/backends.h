@@ -1,5 +1,6 @@
 #pragma once
 #include <span>
+#include <string>
 #include <vector>
 
 #include "devices/kernel_code.h"
@@ -15,5 +16,14 @@ Result<void> count_on_emulator(const devices::DeviceProfile& device,
 // Times each kernel with the agent on this machine, over ssh or over adb.
 Result<void> time_with_agent(const devices::DeviceProfile& device, std::vector<devices::KernelCode> codes,
                              const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks);
+
+// The same on a board whose firmware is the agent, over its serial line; kernels that do not fit its memory
+// together are spread over several firmwares.
+Result<void> time_on_board(const devices::DeviceProfile& device, std::span<const devices::KernelCode> codes,
+                           const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks);
+
+// Is a linker's message about code or data that do not fit? Its words about that, without paths.
+bool is_about_memory(const std::string& message);
+std::string memory_words(const std::string& message);
 
 }  // namespace nas::latency

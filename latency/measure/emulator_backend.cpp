@@ -110,15 +110,6 @@ KernelRecord counted(const KernelCode& code, const emulator::RegionCount& first,
   return record;
 }
 
-// The linker's words about memory, without its paths.
-std::string why_not(const std::string& message) {
-  const std::size_t by = message.find("' overflowed by ");
-  const std::size_t at = by == std::string::npos ? by : message.rfind("region `", by);
-  if (at == std::string::npos || by == std::string::npos) return message;
-  return "does not fit: region " + message.substr(at + 8, by - at - 8) +
-         message.substr(by + 1, message.find('\n', by) - by - 1);
-}
-
 // A batch that fails (one kernel does not fit, faults or hangs) is halved until the culprit stands alone.
 std::vector<KernelRecord> run_batch(const devices::DeviceProfile& device, std::span<const KernelCode> codes,
                                     const std::filesystem::path& cache) {
@@ -133,14 +124,31 @@ std::vector<KernelRecord> run_batch(const devices::DeviceProfile& device, std::s
   if (codes.size() == 1)
     return {
         failed(codes[0], run ? "crashed: exit status " + std::to_string(run->exit_code) + " on the emulator"
-                             : why_not(run.error().message))};
+                             : memory_words(run.error().message))};
   records = run_batch(device, codes.first(codes.size() / 2), cache);
   for (KernelRecord& record : run_batch(device, codes.subspan(codes.size() / 2), cache))
     records.push_back(std::move(record));
   return records;
 }
 
+constexpr std::string_view kOverflow = "' overflowed by ";
+constexpr std::string_view kNoStack = "data memory is full";
+
 }  // namespace
+
+bool is_about_memory(const std::string& message) {
+  return message.find(kOverflow) != std::string::npos || message.find(kNoStack) != std::string::npos;
+}
+
+std::string memory_words(const std::string& message) {
+  const std::size_t by = message.find(kOverflow);
+  if (by == std::string::npos)
+    return message.find(kNoStack) == std::string::npos ? message : "does not fit: no RAM left for the stack";
+  const std::size_t at = message.rfind("region `", by);
+  if (at == std::string::npos) return message;
+  return "does not fit: region " + message.substr(at + 8, by - at - 8) +
+         message.substr(by + 1, message.find('\n', by) - by - 1);
+}
 
 Result<void> count_on_emulator(const devices::DeviceProfile& device, std::span<const KernelCode> codes,
                                const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {

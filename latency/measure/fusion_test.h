@@ -25,4 +25,9 @@ struct FusionTest {
 Result<FusionTest> test_fusion(std::span<const double> first, std::span<const double> second,
                                std::span<const double> both, double confidence = 0.95);
 
+// The same where the three were visited in turn, value i of each close in time: the statistic of every round
+// has the device's drift divided out, and the interval is that of the median round.
+Result<FusionTest> test_fusion_rounds(std::span<const double> first, std::span<const double> second,
+                                      std::span<const double> both, double confidence = 0.95);
+
 }  // namespace nas::latency

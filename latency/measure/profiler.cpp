@@ -68,11 +68,34 @@ Result<SessionInfo> describe_session(const devices::DeviceProfile& device, const
 
 namespace {
 
+// Keeps what fits the device's memory; the rest is reported with the figures.
+Result<void> drop_too_large(const devices::DeviceProfile& device, std::vector<devices::KernelCode>& codes,
+                            const ProfileHooks& hooks) {
+  if (!device.ram_bytes) return {};
+  std::vector<devices::KernelCode> fitting;
+  for (devices::KernelCode& code : codes) {
+    if (code.arena_bytes <= *device.ram_bytes) {
+      fitting.push_back(std::move(code));
+      continue;
+    }
+    KernelRecord record;
+    record.signature = code.signature;
+    record.failure = "does not fit: its tensors need " + std::to_string(code.arena_bytes) +
+                     " bytes of RAM, " + device.name + " has " + std::to_string(*device.ram_bytes);
+    if (hooks.done) NAS_CHECK(hooks.done(record));
+  }
+  codes = std::move(fitting);
+  return {};
+}
+
 Result<void> profile_codes(const devices::DeviceProfile& device, std::vector<devices::KernelCode> codes,
                            const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
+  NAS_CHECK(drop_too_large(device, codes, hooks));
   if (codes.empty()) return {};
-  return device.counts_instructions() ? count_on_emulator(device, codes, options, info, hooks)
-                                      : time_with_agent(device, std::move(codes), options, info, hooks);
+  if (device.counts_instructions()) return count_on_emulator(device, codes, options, info, hooks);
+  if (device.transport.kind == devices::TransportKind::serial)
+    return time_on_board(device, codes, options, info, hooks);
+  return time_with_agent(device, std::move(codes), options, info, hooks);
 }
 
 // Adds the code, or records why there is none.

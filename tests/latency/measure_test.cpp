@@ -237,6 +237,26 @@ TEST(FusionTest, DecidesClearPairsAndLeavesNoisyOnesOpen) {
   EXPECT_FALSE(test_fusion(noisy(1, 0, 1), noisy(1, 0, 2), std::vector<double>{1, 1, 1, 1, 0}));
 }
 
+TEST(FusionTest, RoundsDivideOutDriftThatWouldDrownThePair) {
+  // The device's speed wanders by a factor of four; within a round all three see the same.
+  std::vector<double> first, second, fused, apart;
+  for (int i = 0; i < 40; ++i) {
+    Rng rng(8, "fusion rounds", static_cast<std::uint64_t>(i));
+    const double speed = rng.uniform(1, 4);
+    const auto time = [&](double t) { return t * speed * (1 + 0.005 * rng.normal()); };
+    first.push_back(time(100));
+    second.push_back(time(30));
+    fused.push_back(time(102));
+    apart.push_back(time(129));
+  }
+  EXPECT_EQ(test_fusion_rounds(first, second, fused)->outcome, FusionOutcome::fused);
+  EXPECT_EQ(test_fusion_rounds(first, second, apart)->outcome, FusionOutcome::not_fused);
+  EXPECT_NEAR(test_fusion_rounds(first, second, fused)->statistic, 28.0 / 30, 0.05);
+  EXPECT_NE(test_fusion(first, second, fused)->outcome, FusionOutcome::fused) << "unpaired it is lost";
+  const std::vector<double> few(9, 1.0);
+  EXPECT_FALSE(test_fusion_rounds(few, few, few));
+}
+
 class SessionFile : public ::testing::Test {
  protected:
   void SetUp() override {
