@@ -368,9 +368,9 @@ void add_train_commands(CLI::App& app, Context& context) {
   auto config = std::make_shared<TrainConfig>();
   auto file = std::make_shared<std::string>();
   auto network = std::make_shared<std::string>();
-  train_command->add_option("CONFIG", *file, "A run as JSON: space, data, recipe, out, …");
+  train_command->add_option("CONFIG", *file, "A run as JSON: space, data, recipe, out, ...");
   train_command->add_option("--space", config->space, "Built-in space or JSON file");
-  train_command->add_option("--data", config->data, "Folder, CIFAR or IDX files, or procedural:…");
+  train_command->add_option("--data", config->data, "Folder, CIFAR or IDX files, or procedural:...");
   train_command->add_option("--recipe", config->recipe, "Built-in recipe or JSON file");
   train_command->add_option("--network", *network,
                             "Train only this: smallest, middle, largest, a genotype, or a .safetensors file");

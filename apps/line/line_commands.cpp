@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <set>
 
 #include "apps/command.h"
 #include "apps/line/line_stages.h"
@@ -70,14 +71,19 @@ Result<int> run_line(const Context& context, const LineOptions& o) {
   const std::vector<Stage> stages = chosen(line_stages(config), o.until);
   if (stages.empty()) return usage_error("--until " + o.until + ": no such stage");
   std::vector<Record> records;
+  std::set<std::string> remade;  // by stages that a dry run leaves to do
   for (std::size_t i = 0; i < stages.size(); ++i) {
     const Stage& stage = stages[i];
     const auto before = finished_stage(project, stage);
-    if (before && *before) {
+    const bool stale = std::ranges::any_of(stage.reads, [&](const std::string& path) {
+      return std::ranges::any_of(remade, [&](const std::string& made) { return path.starts_with(made); });
+    });
+    if (before && *before && !stale) {
       records.push_back(stage_record(stage, "kept", *before));
       continue;
     }
     if (o.dry_run) {
+      remade.insert(stage.makes.begin(), stage.makes.end());
       records.push_back(stage_record(stage, "to do", {}));
       continue;
     }

@@ -83,12 +83,20 @@ Stage profile_stage(const LineConfig& c, const Target& t) {
   return stage;
 }
 
+// The search, and random ones of the same question that the report draws it against.
 Stage search_stage(const Target& t) {
-  return {"search " + t.name,
-          {{"search", search_file(t)}},
-          {search_file(t), kSweep, session_file(t)},
-          {"runs/" + t.name},
-          {"runs/" + t.name}};
+  Stage stage{"search " + t.name,
+              {{"search", search_file(t)}},
+              {search_file(t), kSweep, session_file(t)},
+              {"runs/" + t.name},
+              {"runs/" + t.name}};
+  for (int seed = 1; seed <= 5; ++seed) {
+    const std::string name = t.name + "-random-" + std::to_string(seed);
+    stage.commands.push_back({"search", search_file(t), "--set", "strategy.name=random", "--seed",
+                              std::to_string(seed), "--name", name});
+    stage.clears.push_back("runs/" + name);
+  }
+  return stage;
 }
 
 Stage check_stage(const Target& t) {

@@ -43,7 +43,7 @@ void set_ints(onnx::NodeProto* node, const char* name, const Dims& values) {
 // "t3.conv".
 class Graph {
  public:
-  Graph(const Deployment& deployment, const OnnxMetadata& metadata) : deployment_(deployment) {
+  Graph(const Deployment& deployment, const OnnxMetadata& metadata) {
     model_.set_ir_version(8);
     model_.set_producer_name("hwnas");
     onnx::OperatorSetIdProto* opset = model_.add_opset_import();
@@ -204,7 +204,6 @@ class Graph {
     return bytes;
   }
 
-  const Deployment& deployment_;
   onnx::ModelProto model_;
 };
 
@@ -259,7 +258,8 @@ class QuantizedWriter {
     std::vector<float> scales, bias_scales;
     for (const double s : w.scales) {
       scales.push_back(static_cast<float>(s));
-      bias_scales.push_back(static_cast<float>(s * in));
+      bias_scales.push_back(static_cast<float>(s) *
+                            static_cast<float>(in));  // as ONNX Runtime multiplies them
     }
     const auto channels = static_cast<std::int64_t>(scales.size());
     const std::vector<std::int8_t> zeros(scales.size(), 0);
@@ -300,6 +300,46 @@ std::int64_t element_size(int type) {
   }
 }
 
+// Scales of weights: none or one a channel.
+Result<void> check_scales(const onnx::GraphProto& graph, const std::map<std::string, Dims>& dims,
+                          const std::string& where) {
+  for (const onnx::NodeProto& n : graph.node()) {
+    if (n.op_type() != "DequantizeLinear" || n.input_size() < 2) continue;
+    const auto values = dims.find(n.input(0)), scales = dims.find(n.input(1));
+    if (values == dims.end() || scales == dims.end() || scales->second.empty()) continue;
+    if (values->second.empty() || scales->second != Dims{values->second[0]})
+      return usage_error("ONNX: scales of \"" + n.input(0) + "\" are not one a channel", where);
+  }
+  return {};
+}
+
+// Convolutions whose weights are stored plainly or dequantised: groups divide the outputs, the kernel is the
+// weights'.
+Result<void> check_convolutions(const onnx::GraphProto& graph, std::map<std::string, Dims> dims,
+                                const std::string& where) {
+  for (const onnx::NodeProto& n : graph.node()) {
+    if (n.op_type() == "DequantizeLinear" && n.input_size() > 0 && n.output_size() > 0 &&
+        dims.contains(n.input(0)))
+      dims[n.output(0)] = dims[n.input(0)];
+    if (n.op_type() != "Conv" || n.input_size() < 2 || !dims.contains(n.input(1))) continue;
+    const Dims& weight = dims[n.input(1)];
+    std::int64_t group = 1;
+    Dims window;
+    for (const onnx::AttributeProto& a : n.attribute()) {
+      if (a.name() == "group") group = a.i();
+      if (a.name() == "kernel_shape") window.assign(a.ints().begin(), a.ints().end());
+    }
+    const bool fits =
+        weight.size() == 4 && group > 0 && weight[0] % group == 0 &&
+        (window.empty() || window == Dims{weight[2], weight[3]}) &&
+        (n.input_size() < 3 || !dims.contains(n.input(2)) || dims[n.input(2)] == Dims{weight[0]});
+    if (!fits)
+      return usage_error(
+          "ONNX: convolution \"" + n.name() + "\": weights, bias, window and groups do not agree", where);
+  }
+  return {};
+}
+
 // What ONNX's checker does not see: bytes against shapes, and a convolution's weights against its group.
 Result<void> check_tensors(const onnx::GraphProto& graph, const std::string& where) {
   std::map<std::string, Dims> dims;
@@ -316,11 +356,8 @@ Result<void> check_tensors(const onnx::GraphProto& graph, const std::string& whe
                          where);
     dims[t.name()] = Dims(t.dims().begin(), t.dims().end());
   }
-  for (const onnx::NodeProto& n : graph.node())
-    if (n.op_type() == "DequantizeLinear" && dims.contains(n.input(0)) && dims.contains(n.input(1)) &&
-        !dims[n.input(1)].empty() && dims[n.input(1)] != Dims{dims[n.input(0)].at(0)})
-      return usage_error("ONNX: scales of \"" + n.input(0) + "\" are not one a channel", where);
-  return {};
+  NAS_CHECK(check_scales(graph, dims, where));
+  return check_convolutions(graph, dims, where);
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ struct OnnxMetadata {
 // ONNX IR 8, opset 15: input "image" [N, C, H, W] float, output "logits" [N, classes] float. Batch norm is
 // folded, squeeze-excites are taken apart, a linear layer is a convolution over all positions. The model has
 // passed ONNX's checker with strict shape inference, and our own check that every tensor holds as many bytes
-// as its shape says and that channels and groups agree (the checker sees neither). Same network, same bytes.
+// as its shape says and that a convolution's weights, bias, window and groups agree (the checker sees
+// neither). Same network, same bytes.
 Result<std::string> write_onnx(const FoldedNetwork& network, const OnnxMetadata& metadata);
 
 // The int8 network as quantise/dequantise pairs around float operations, which ONNX Runtime fuses into

@@ -174,13 +174,15 @@ TEST(OnnxWriter, SeesWhatTheCheckerDoesNot) {
 TEST(OnnxWriter, RefusesDamagedModelsWithoutCrashing) {
   const auto space = load_space("tiny", {.classes = 10, .resolutions = {16}});
   const auto folded = supernet::fold(random_network(*space, space->smallest(), 1));
-  const std::string model = *supernet::write_onnx(*folded, {"fuzz", {}});
-  EXPECT_TRUE(supernet::check_onnx(model, "whole"));
+  const auto images = random_images(folded->deployment.input, 4, 1);
+  const std::string models[] = {*supernet::write_onnx(*folded, {"fuzz", {}}),
+                                *supernet::write_onnx(*supernet::quantize(*folded, images), {"fuzz", {}})};
+  for (const std::string& model : models) EXPECT_TRUE(supernet::check_onnx(model, "whole"));
   std::size_t refused = 0;
-  for (std::uint64_t i = 0; i < 400; ++i) {
+  for (std::uint64_t i = 0; i < 800; ++i) {
     Rng rng(9, "onnx damage", i);
-    std::string damaged = model;
-    if (i % 4 == 0)
+    std::string damaged = models[i % 8 / 4];
+    if (i % 4 == 0)  // of both models
       damaged.resize(rng.below(damaged.size()));
     else
       for (int n = 0; n < 3; ++n) damaged[rng.below(damaged.size())] = static_cast<char>(rng.below(256));
