@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <memory>
 
 #include "apps/command.h"
@@ -137,9 +138,13 @@ std::vector<Record> layer_records(const Network& network, const MemoryOptions& m
   return records;
 }
 
-Record cost_record(const Chosen& c, const MemoryOptions& memory, const EnergyTable& table,
-                   const CostOptions& o) {
+Result<Record> cost_record(const Chosen& c, const MemoryOptions& memory, const EnergyTable& table,
+                           const CostOptions& o) {
   const Cost all = cost(c.network, memory.precision);
+  // Sums stop at the largest number: no cost, and nothing any device could run.
+  if (all.macs.count() == std::numeric_limits<std::int64_t>::max())
+    return usage_error("cost: " + c.space.name() + " " + c.space.short_id(c.genotype) +
+                       " has more than 9.2e18 MACs, beyond what is counted");
   const MemoryProgram program = memory_program(c.network, memory);
   MemoryWorkspace workspace;
   const MemoryPeak peak = peak_memory(program, workspace);
@@ -176,7 +181,7 @@ Result<int> show_cost(const Context& context, const CostOptions& o) {
   NAS_TRY(memory, memory_options(o));
   NAS_TRY(table, load_energy_table(o.energy));
   NAS_TRY(c, lowered(o));
-  Record r = cost_record(c, memory, table, o);
+  NAS_TRY(r, cost_record(c, memory, table, o));
   if (o.layers && context.format != "json" && context.format != "jsonl") {
     print_records(context, kLayerColumns, layer_records(c.network, memory));
     return 0;
@@ -248,14 +253,20 @@ Result<int> analyse_space(const Context& context, const CostOptions& o) {
 }
 
 void add_choice(CLI::App* command, CostOptions& o) {
-  command->add_option("--arch", o.arch, "An architecture's text or a file with its text or JSON");
-  command->add_option("--uniform", o.uniform,
-                      "Every gene of a name alike: kernel=7,expand=6,depth=4; others largest");
+  const auto something = [](const std::string& text) {
+    return text.empty() ? std::string("needs a value, found an empty text") : std::string();
+  };
+  command->add_option("--arch", o.arch, "An architecture's text or a file with its text or JSON")
+      ->check(something);
+  command
+      ->add_option("--uniform", o.uniform,
+                   "Every gene of a name alike: kernel=7,expand=6,depth=4; others largest")
+      ->check(something);
   command->add_flag("--max", o.largest, "The largest architecture (the default)");
   command->add_flag("--min", o.smallest, "The smallest architecture");
   command->add_option("--seed", o.seed, "A random architecture")->check(CLI::NonNegativeNumber);
   command->add_option("--resolution", o.resolution, "Input resolution, also one the space does not list")
-      ->check(CLI::Range(1, 65536));
+      ->check(CLI::Range(1, 4096));
   command->add_flag("--layers", o.layers, "Every layer with its cost");
 }
 

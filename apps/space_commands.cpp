@@ -106,7 +106,7 @@ void add_space_commands(CLI::App& app, Context& context) {
   for (CLI::App* sub : {count, genes, sample})
     sub->add_option("space", options->space, "A built-in space or a JSON file (docs/spaces.md)")->required();
   sample->add_option("-n,--count", options->count, "How many")->check(CLI::Range(1, 1'000'000));
-  sample->add_option("--seed", options->seed, "Seed of the draws");
+  sample->add_option("--seed", options->seed, "Seed of the draws")->check(CLI::NonNegativeNumber);
   count->callback([&context, options] {
     context.action = [&context, options] { return count_space(context, *options); };
   });

@@ -26,6 +26,7 @@ std::vector<Choice> number_choices(const std::vector<double>& values) {
 std::vector<double> read_values(JsonReader& reader, const std::string& key, double low, double high,
                                 bool whole, std::optional<std::vector<double>> fallback) {
   const nlohmann::json& found = reader.raw(key);
+  const std::size_t errors = reader.errors();
   std::vector<double> values;
   if (found.is_null()) {
     if (!fallback) reader.fail("", "lacks the key \"" + key + "\"");
@@ -42,6 +43,8 @@ std::vector<double> read_values(JsonReader& reader, const std::string& key, doub
   } else {
     values = reader.numbers(key, low, high);
   }
+  // What follows from a wrong value is no second mistake.
+  if (reader.errors() > errors) return fallback.value_or(std::vector<double>{low});
   std::sort(values.begin(), values.end());
   if (values.empty()) reader.fail(key, "needs at least one value");
   if (values.size() > 256) reader.fail(key, "has more than 256 choices");

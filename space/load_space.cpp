@@ -26,7 +26,12 @@ Result<JsonDocument> changed(const JsonDocument& document, const SpaceOverrides&
   if ((change.classes == 0 && change.resolutions.empty()) || !document.root().is_object()) return document;
   nlohmann::json root = document.root();
   if (change.classes > 0) root["classes"] = change.classes;
-  if (!change.resolutions.empty()) root["resolution"] = change.resolutions;
+  if (!change.resolutions.empty()) {
+    const std::string family = root.value("family", nlohmann::json("staged")).dump();
+    if (family == "\"hat\"")
+      return usage_error("space " + document.name() + ": reads tokens and takes no resolution");
+    root["resolution"] = change.resolutions;
+  }
   return JsonDocument::parse(root.dump(1), document.name());
 }
 
@@ -38,6 +43,7 @@ Result<SearchSpace> parse_space(std::string_view json_text, const std::string& w
   NAS_TRY(document, changed(original, change));
   std::vector<Error> errors;
   JsonReader reader(document, errors);
+  if (!errors.empty()) return join_errors(errors);  // no object at all
   const std::string name = reader.text("name");
   reader.text("description", "");
   const SpaceTraits traits = read_traits(reader);

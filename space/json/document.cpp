@@ -393,7 +393,10 @@ std::vector<std::string> JsonReader::keys() const {
 void JsonReader::fail(const std::string& key, std::string message) {
   const std::string pointer = key.empty() ? pointer_ : pointer_ + "/" + escaped(key);
   const std::string path = dotted(pointer);
-  errors_->push_back(usage_error((path.empty() ? "" : path + ": ") + message, document_->where(pointer)));
+  Error error = usage_error((path.empty() ? "" : path + ": ") + message, document_->where(pointer));
+  // A key that is read once per block is wrong once.
+  const auto same = [&](const Error& e) { return e.message == error.message && e.where == error.where; };
+  if (std::none_of(errors_->begin(), errors_->end(), same)) errors_->push_back(std::move(error));
 }
 
 std::string JsonReader::where(const std::string& key) const {

@@ -66,6 +66,8 @@ class JsonReader {
   void fail(const std::string& key, std::string message);
   std::string where(const std::string& key = {}) const;
   void done();
+  // Errors collected so far, of this and all other readers of the list.
+  std::size_t errors() const { return errors_->size(); }
 
  private:
   JsonReader(const JsonDocument& document, std::vector<Error>& errors, std::string pointer,

@@ -149,7 +149,7 @@ class StagedReader {
     for (std::size_t s = 0; s < stages.size() && s < 64; ++s)
       read_stage(stages[s], "stage" + std::to_string(s + 1) + ".");
     read_head();
-    check_resolution();
+    check_size();
     return {genes_.take(), [plan = plan_](const Genotype& g, Network& n) { nas::lower(*plan, g, n); }};
   }
 
@@ -268,7 +268,9 @@ class StagedReader {
     classifier.done();
   }
 
-  void check_resolution() {
+  // Says nothing of a definition that has mistakes already: its sizes are fallbacks.
+  void check_size() {
+    if (reader_.errors() > 0) return;
     std::int64_t stride = plan_->stem.stride;
     for (const StagePlan& stage : plan_->stages)
       stride = std::min<std::int64_t>(stride * stage.stride.values.back(), 1 << 20);
