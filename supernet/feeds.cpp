@@ -102,14 +102,12 @@ BatchList Feeds::recalibration() const {
 }
 
 BatchList Feeds::scoring(data::Split split) const {
-  return list_of(impl_->store, spread(impl_->splits[split], impl_->options.scoring_images),
-                 impl_->augmentation, 200);
+  return list_of(impl_->store, impl_->splits[split], impl_->augmentation, 200);
 }
 
 const data::Store& Feeds::store() const { return *impl_->store; }
 const data::Splits& Feeds::splits() const { return impl_->splits; }
 std::string Feeds::fingerprint() const { return impl_->splits.fingerprint; }
-double Feeds::seconds_waited() const { return impl_->loader->seconds_waited(); }
 
 std::vector<int> resolutions_of(const SearchSpace& space) {
   std::vector<int> found;

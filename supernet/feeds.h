@@ -14,7 +14,6 @@ struct FeedOptions {
   int batch = 64;
   std::vector<int> resolutions;              // that training draws from; one a batch
   std::int64_t recalibration_images = 2000;  // at most this many of the recalibration split
-  std::int64_t scoring_images = 0;           // 0: all of the split
   int threads = 0;                           // that make batches ahead; 0: as many as TBB has
   bool skip_bad = false;
   bool cache = true;  // keep decoded pictures in the cache folder
@@ -37,7 +36,6 @@ class Feeds {
   const data::Store& store() const;
   const data::Splits& splits() const;
   std::string fingerprint() const;  // of the splits
-  double seconds_waited() const;    // that training spent waiting for batches
 
  private:
   struct Impl;

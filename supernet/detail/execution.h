@@ -55,9 +55,8 @@ class Execution {
   at::Tensor active_weight(std::size_t layer, Part part) const;
   const at::Tensor& value(std::size_t layer) const { return values_[layer]; }
   NormStatistics& recorded() { return recorded_; }
-  // Gradient of the network's input after backward, when asked for.
+  // Also makes gradients of the layers that read the input; only needed to watch them.
   bool want_input_gradient = false;
-  const at::Tensor& input_gradient() const { return grads_[0]; }
 
  private:
   struct Saved {

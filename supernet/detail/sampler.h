@@ -14,7 +14,7 @@ class Sampler {
   static Result<void> check(const SearchSpace& space, const Recipe& recipe);
   Sampler(const SearchSpace& space, const Phase& phase) : space_(space), phase_(phase) {}
 
-  // Empty when the space has a resolution gene without this value.
+  // Fail when the space has a resolution gene without this value.
   Result<Genotype> largest(int resolution) const;
   Result<Genotype> smallest(int resolution) const;
   Result<Genotype> random(int resolution, Rng& rng) const;
