@@ -23,7 +23,7 @@ class Deployer {
  private:
   Error unsupported(const Kernel& kernel, const std::string& why) const {
     return usage_error("deployment: " + layer_name(kernel.anchor) + ": " + why +
-                       "; use TorchScript or ONNX for this network");
+                       "; the forms for this network are torchscript and safetensors");
   }
 
   std::int32_t tensor_of(std::int32_t layer) const {

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "devices/codegen/reference.h"
+#include "devices/codegen/tflite_tables.h"
 
 namespace nas::devices::codegen {
 namespace {
@@ -43,8 +44,15 @@ void set_clamp(Activation activation, const Quantization& out, Int8Params& param
     params.clamp_high = static_cast<std::int32_t>(std::min(127.0, out.zero + std::round(6 / out.scale)));
 }
 
+std::array<std::int8_t, 256> table_of(Activation activation, const Quantization& in, const Quantization& out,
+                                      Rounding rounding) {
+  if (rounding == Rounding::twice)
+    if (const auto theirs = tflite_activation_table(activation, in, out)) return *theirs;
+  return activation_table(activation, in.scale, in.zero, out.scale, out.zero);
+}
+
 Result<void> set_multipliers(const QuantizedNetwork& network, std::size_t index, const Quantization& result,
-                             Int8Params& params) {
+                             Rounding rounding, Int8Params& params) {
   const DeployedOp& op = network.deployment.ops[index];
   std::vector<double> reals;
   const double in = grid(network, op.inputs[0]).scale;
@@ -52,7 +60,10 @@ Result<void> set_multipliers(const QuantizedNetwork& network, std::size_t index,
     const double second = grid(network, op.inputs[1]).scale, t = 2 * std::max(in, second);
     reals = {in / t, second / t, t / (1048576.0 * result.scale)};
   } else if (op.kind == DeployedKind::scale_channels) {
-    reals = {in * grid(network, op.inputs[1]).scale / result.scale};
+    const double second = grid(network, op.inputs[1]).scale;
+    reals = {in * second / result.scale};
+    if (rounding == Rounding::twice)
+      reals = {static_cast<float>(in) * static_cast<float>(second) / static_cast<float>(result.scale)};
   } else {
     for (const double w : network.weights[index].scales) reals.push_back(in * w / result.scale);
   }
@@ -159,16 +170,15 @@ std::string run_text(const QuantizedNetwork& network, const std::vector<NamedKer
     const DeployedOp& op = network.deployment.ops[i];
     c += "  NET_BEFORE(" + std::to_string(i) + ")\n  " + kernels[i].name + "(" + at(op.inputs[0]) + ", ";
     if (op.inputs[1] >= 0) c += at(op.inputs[1]) + ", ";
-    c +=
-        at(static_cast<std::int32_t>(i) + 1) + ", a + " + std::to_string(plan.scratch[i + 1].offset) +
-        ");\n  NET_AFTER(" + std::to_string(i) + ")\n";
+    c += at(static_cast<std::int32_t>(i) + 1) + ", a + " + std::to_string(plan.scratch[i + 1].offset) +
+         ");\n  NET_AFTER(" + std::to_string(i) + ")\n";
   }
   return c + "}\n";
 }
 
 }  // namespace
 
-Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index) {
+Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index, Rounding rounding) {
   const DeployedOp& op = network.deployment.ops[index];
   const QuantizedWeights& weights = network.weights[index];
   const Quantization &out = network.tensors[index + 1], &before = network.before[index];
@@ -192,12 +202,11 @@ Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index
     const Quantization& in = grid(network, op.inputs[0]);
     params.output_zero = 0;
     params.input_zero = 0;
-    params.table = activation_table(op.activation, in.scale, in.zero, out.scale, out.zero);
+    params.table = table_of(op.activation, in, out, rounding);
   } else if (!pools) {
-    NAS_CHECK(set_multipliers(network, index, before, params));
+    NAS_CHECK(set_multipliers(network, index, before, rounding, params));
     set_clamp(op.activation, out, params);
-    if (needs_table(op.activation))
-      params.table = activation_table(op.activation, before.scale, before.zero, out.scale, out.zero);
+    if (needs_table(op.activation)) params.table = table_of(op.activation, before, out, rounding);
   }
   kernel.params = std::move(params);
   return kernel;
@@ -224,17 +233,20 @@ Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network, const
 }
 
 Result<std::vector<std::int8_t>> run_reference(const QuantizedNetwork& network,
-                                               std::span<const std::int8_t> input, Rounding rounding) {
+                                               std::span<const std::int8_t> input, Rounding rounding,
+                                               const Int8Observer& observe) {
   std::vector<std::vector<std::int8_t>> tensors{{input.begin(), input.end()}};
+  if (observe) observe(0, tensors[0]);
   static const std::vector<std::int8_t> kNothing;
   for (std::size_t i = 0; i < network.deployment.ops.size(); ++i) {
     const DeployedOp& op = network.deployment.ops[i];
-    NAS_TRY(kernel, kernel_of(network, i));
+    NAS_TRY(kernel, kernel_of(network, i, rounding));
     const auto& params = std::get<Int8Params>(kernel.params);
     NAS_CHECK(check(kernel.spec, params));
     const auto& second = op.inputs[1] >= 0 ? tensors[static_cast<std::size_t>(op.inputs[1])] : kNothing;
     tensors.push_back(run_reference(kernel.spec, params, tensors[static_cast<std::size_t>(op.inputs[0])],
                                     second, rounding));
+    if (observe) observe(i + 1, tensors.back());
   }
   return std::move(tensors.back());
 }

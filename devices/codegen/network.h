@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -21,8 +22,10 @@ struct GeneratedNetwork {
   std::vector<std::string> functions;  // of every op, in order
 };
 
-// Kernel and numbers of op `index`, as the generator takes them.
-Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index);
+// Kernel and numbers of op `index`, as the generator takes them. Rounding::twice means all of TensorFlow
+// Lite 2.2's arithmetic: its activation tables too, and its multiplier of two tensors in single precision.
+Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index,
+                              Rounding rounding = Rounding::single);
 
 // C99 of the whole network: void net_run(void *arena) reads net_input(arena) and leaves the result at
 // net_output(arena). No other memory, no malloc, nothing from libc but memcpy and memset. Depthwise
@@ -30,9 +33,14 @@ Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index
 Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network,
                                           const CodegenOptions& options = {});
 
+// Called with the number and the values of every tensor: 0 the input, i + 1 the output of op i.
+using Int8Observer = std::function<void(std::size_t tensor, std::span<const std::int8_t> values)>;
+
 // What the generated code computes, by the direct loops of reference.h: the int8 result for an int8 input.
+// Rounding::twice: what TensorFlow Lite 2.2 computes for the network with its gates folded.
 Result<std::vector<std::int8_t>> run_reference(const QuantizedNetwork& network,
                                                std::span<const std::int8_t> input,
-                                               Rounding rounding = Rounding::single);
+                                               Rounding rounding = Rounding::single,
+                                               const Int8Observer& observe = {});
 
 }  // namespace nas::devices::codegen

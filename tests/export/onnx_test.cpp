@@ -21,6 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing_support::planes_of;
 using testing_support::random_images;
 using testing_support::random_network;
 
@@ -44,15 +45,6 @@ const Case kCases[] = {{"tiny", 16},
 
 bool runtime_is_there() { return fs::exists(fs::path(HWNAS_SOURCE_DIR) / "node_modules/onnxruntime-node"); }
 
-std::vector<float> to_planes(const std::vector<float>& hwc, const Shape& s) {
-  std::vector<float> chw(hwc.size());
-  const auto plane = static_cast<std::size_t>(s.height * s.width),
-             channels = static_cast<std::size_t>(s.channels);
-  for (std::size_t p = 0; p < plane; ++p)
-    for (std::size_t c = 0; c < channels; ++c) chw[c * plane + p] = hwc[p * channels + c];
-  return chw;
-}
-
 class OnnxRuntime : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
@@ -66,7 +58,7 @@ class OnnxRuntime : public testing::TestWithParam<Case> {
                          const Shape& in) {
     std::string pixels;
     for (const auto& image : images) {
-      const auto planes = to_planes(image, in);
+      const auto planes = planes_of(image, in);
       pixels.append(reinterpret_cast<const char*>(planes.data()), planes.size() * sizeof(float));
     }
     EXPECT_TRUE(write_file(folder_ / "model.onnx", model));

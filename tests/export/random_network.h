@@ -44,6 +44,16 @@ inline supernet::TrainedNetwork random_network(const SearchSpace& space, const G
   return trained;
 }
 
+// Rows, columns, channels to channels, rows, columns.
+inline std::vector<float> planes_of(const std::vector<float>& hwc, const Shape& s) {
+  std::vector<float> chw(hwc.size());
+  const auto plane = static_cast<std::size_t>(s.height * s.width),
+             channels = static_cast<std::size_t>(s.channels);
+  for (std::size_t p = 0; p < plane; ++p)
+    for (std::size_t c = 0; c < channels; ++c) chw[c * plane + p] = hwc[p * channels + c];
+  return chw;
+}
+
 // Images of smooth random blobs, H x W x C in about [-2, 2].
 inline std::vector<std::vector<float>> random_images(const Shape& shape, std::size_t count,
                                                      std::uint64_t seed) {
