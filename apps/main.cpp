@@ -70,12 +70,23 @@ void add_options(CLI::App& app, Context& context) {
   app.add_option("-f,--format", context.format, "How to print: table, json, jsonl, csv, value")
       ->check(CLI::IsMember({"table", "json", "jsonl", "csv", "value"}));
   app.add_option("--columns", context.columns, "Keys to print, separated by commas")->delimiter(',');
-  app.add_option("-C,--project", context.project, "The project folder")->envname("HWNAS_PROJECT");
+  app.add_option("-C,--project", context.project, "The project folder: as if started there")
+      ->envname("HWNAS_PROJECT");
   app.add_flag("-v,--verbose", context.verbosity, "Say more; twice for more still");
   app.add_flag("-q,--quiet", context.quiet, "No progress on stderr");
   app.set_version_flag("--version", std::string("hwnas ") + HWNAS_VERSION);
   app.fallthrough();
   app.require_subcommand(0, 1);
+}
+
+// Every path on the command line is meant from the project's folder.
+Result<void> enter_project(Context& context) {
+  std::error_code failed;
+  std::filesystem::current_path(context.project, failed);
+  if (failed) return usage_error("no project folder: " + failed.message(), context.project);
+  context.project = ".";
+  ::setenv("HWNAS_PROJECT", ".", 1);  // for the programs that this one starts
+  return {};
 }
 
 int usage_failure(const CLI::App& app, const CLI::ParseError& e, const std::string& command) {
@@ -146,7 +157,8 @@ int run(int argc, char** argv) {
                chosen.empty() && argc == 1 ? stdout : stderr);
     return argc == 1 ? 0 : 2;
   }
-  const Result<int> result = context.action();
+  const auto entered = enter_project(context);
+  const Result<int> result = entered ? context.action() : entered.error();
   if (result) return *result;
   std::fprintf(stderr, "%s\n", to_string(result.error()).c_str());
   return exit_code(result.error());

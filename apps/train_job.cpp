@@ -60,6 +60,10 @@ Result<TrainJob> open_train_job(const TrainConfig& c) {
   options.resolutions = resolutions_of(plain);
   options.skip_bad = c.skip_bad;
   NAS_TRY(feeds, Feeds::open(c.data, options));
+  if (feeds.store().classes().size() < 2)
+    return usage_error(
+        "only one class ('" + feeds.store().classes().front() + "'); required: at least two to tell apart",
+        c.data);
   NAS_TRY(space, space_for(c, feeds.store().classes().size()));
   return TrainJob{std::move(feeds), std::move(space)};
 }

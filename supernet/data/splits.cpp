@@ -86,8 +86,8 @@ std::string fingerprint_of(const Store& store, const Splits& splits) {
 }
 
 Error too_few(const std::string& name, std::size_t found, std::size_t required) {
-  return usage_error("class '" + name + "' has " + std::to_string(found) +
-                     " pictures to divide; required: at least " + std::to_string(required) +
+  return usage_error("class '" + name + "' has " + std::to_string(found) + " picture" +
+                     (found == 1 ? "" : "s") + " to divide; required: at least " + std::to_string(required) +
                      " different ones, so that every split that is taken from them gets one");
 }
 

@@ -51,7 +51,7 @@ std::string fingerprint_of(const Source& source, int side) {
 
 Error bad_files_error(const std::vector<BadFile>& bad, std::size_t total, const std::string& where) {
   std::string message = std::to_string(bad.size()) + " of " + std::to_string(total) +
-                        " pictures cannot be decoded (they are left out only on request: skip_bad)";
+                        " pictures cannot be decoded (--skip-bad leaves them out)";
   for (std::size_t i = 0; i < std::min<std::size_t>(bad.size(), 5); ++i)
     message += "\n  " + bad[i].name + ": " + bad[i].reason;
   if (bad.size() > 5) message += "\n  ...";

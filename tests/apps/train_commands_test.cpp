@@ -1,0 +1,151 @@
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "space/base/rng.h"
+#include "tests/apps/program.h"
+#include "tests/supernet/data/encode.h"
+
+// hwnas data, train and evaluate as users meet them.
+namespace nas::apps {
+namespace {
+
+using testing::HasSubstr;
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+using namespace data::testing_tools;
+
+constexpr const char* kTiny =
+    "train --space tiny --data procedural:classes=4,count=400,side=16,difficulty=0.05 --recipe sandwich "
+    "--length 0.15 --batch 32 --checkpoint-every 3";
+
+class TrainCommands : public ProgramTest {
+ protected:
+  // A folder of classes with that many pictures each; all pictures differ.
+  std::string pictures(const std::string& name, int classes, int each) {
+    for (int c = 0; c < classes; ++c)
+      for (int i = 0; i < each; ++i)
+        data::testing_tools::put(
+            project_ / name / ("class" + std::to_string(c)) / (std::to_string(i) + ".png"),
+            png_of(gradient(20, 20, 7 * i + 101 * c)));
+    return name;
+  }
+  void expect_refused(const std::string& arguments, const std::string& words, int code = 2) {
+    EXPECT_EQ(hwnas("-q " + arguments), code) << arguments << "\n" << errors_;
+    EXPECT_THAT(errors_, HasSubstr(words)) << arguments;
+    EXPECT_EQ(output_, "") << arguments;
+  }
+};
+
+TEST_F(TrainCommands, KilledAtRandomMomentsItEndsWithTheSameSupernet) {
+  ASSERT_EQ(hwnas(std::string("-q ") + kTiny + " --out whole"), 0) << errors_;
+  Rng rng(3, "kills", 0);
+  int caught = 0;
+  for (int kill = 0; kill < 8; ++kill)
+    caught += killed(std::string(kTiny) + " --out cut", std::chrono::milliseconds(150 + rng.below(1200)));
+  EXPECT_GT(caught, 0);
+  ASSERT_EQ(hwnas(std::string("-q ") + kTiny + " --out cut"), 0) << errors_;
+  ASSERT_NE(bytes("whole/supernet.safetensors"), "");
+  EXPECT_EQ(bytes("cut/supernet.safetensors"), bytes("whole/supernet.safetensors"));
+}
+
+TEST_F(TrainCommands, AnotherQuestionInTheSameFolderIsRefused) {
+  ASSERT_EQ(hwnas(std::string("-q ") + kTiny + " --out run"), 0) << errors_;
+  const std::string before = bytes("run/supernet.safetensors");
+  ASSERT_NE(before, "");
+  EXPECT_EQ(hwnas(std::string("-q ") + kTiny + " --seed 9 --out run"), 2) << errors_;
+  EXPECT_THAT(errors_, HasSubstr("another run"));
+  EXPECT_EQ(bytes("run/supernet.safetensors"), before);
+}
+
+TEST_F(TrainCommands, AFullDiskWhileWritingACheckpointNamesTheFileAndLeavesNoHalfOne) {
+  // A limit on the size of a file stands for the full disk: writing beyond it fails in the same place.
+  const int code = hwnas(std::string("-q ") + kTiny + " --out full", "trap '' XFSZ; ulimit -f 64;");
+  EXPECT_NE(code, 0);
+  EXPECT_NE(code, 124);
+  EXPECT_THAT(errors_, HasSubstr("checkpoint-"));
+  if (fs::exists(project_ / "full/checkpoints")) {
+    EXPECT_TRUE(fs::is_empty(project_ / "full/checkpoints"));
+  }
+  ASSERT_EQ(hwnas(std::string("-q ") + kTiny + " --out full"), 0) << errors_;
+}
+
+TEST_F(TrainCommands, ALossThatIsNotFiniteEndsTheRunWithStepAndSubNetwork) {
+  put("wild.json", R"({"name": "wild", "phases": [{"name": "train", "steps": 40, "sampling": "sandwich",
+      "optimizer": {"learning_rate": 1000, "weight_decay": 1, "schedule": "constant"}}]})");
+  EXPECT_EQ(
+      hwnas("-q train --space tiny --data procedural:classes=4,count=200,side=16 --recipe wild.json --batch "
+            "32 --out run"),
+      1)
+      << errors_;
+  EXPECT_THAT(errors_, HasSubstr("step "));
+  EXPECT_THAT(errors_, HasSubstr("sub-network"));
+  EXPECT_THAT(errors_, HasSubstr("last good checkpoint"));
+}
+
+TEST_F(TrainCommands, PicturesThatCannotBeUsedAreNamed) {
+  pictures("photos", 2, 12);
+  expect_refused("train --space tiny --data nowhere --out r", "nowhere: error: no such file or folder");
+  fs::create_directories(project_ / "nothing");
+  expect_refused("train --space tiny --data nothing --out r", "not a data set");
+  pictures("alone", 1, 12);
+  expect_refused("train --space tiny --data alone --out r", "only one class ('class0')");
+  pictures("few", 2, 1);
+  expect_refused("train --space tiny --data few --out r", "class 'class0' has 1 picture");
+  pictures("hole", 2, 12);
+  fs::create_directories(project_ / "hole/none");
+  expect_refused("train --space tiny --data hole --out r", "class 'none' is empty");
+  put("photos/class1/broken.jpg", "\xFF\xD8\xFF\xE0 and no more");
+  put("photos/class1/zero.png", "");
+  expect_refused("train --space tiny --data photos --out r", "class1/broken.jpg: broken JPEG");
+  EXPECT_THAT(errors_, HasSubstr("class1/zero.png: an empty file (0 bytes)"));
+  EXPECT_THAT(errors_, HasSubstr("--skip-bad"));
+  EXPECT_FALSE(fs::exists(project_ / "r"));
+  EXPECT_EQ(hwnas("-q train --space tiny --data photos --skip-bad --length 0.05 --batch 4 --out r"), 0)
+      << errors_;
+}
+
+TEST_F(TrainCommands, InspectSaysWhatWasFoundAndSplitDividesItTheSameWayEachTime) {
+  pictures("photos", 3, 20);
+  ASSERT_EQ(hwnas("-f json data inspect photos"), 0) << errors_;
+  EXPECT_THAT(output_, HasSubstr("ImageFolder tree: 3 classes, 60 files, 60 PNG"));
+  put("photos/class2/zero.png", "");
+  EXPECT_EQ(hwnas("data inspect photos"), 6);
+  EXPECT_THAT(output_, HasSubstr("class2/zero.png"));
+  fs::remove(project_ / "photos/class2/zero.png");
+  ASSERT_EQ(hwnas("-q data split photos --seed 7 --out a.json"), 0) << errors_;
+  ASSERT_EQ(hwnas("-q data split photos --seed 7 --out b.json"), 0) << errors_;
+  ASSERT_EQ(hwnas("-q data split photos --seed 8 --out c.json"), 0) << errors_;
+  ASSERT_NE(bytes("a.json"), "");
+  EXPECT_EQ(bytes("a.json"), bytes("b.json"));
+  EXPECT_NE(bytes("a.json"), bytes("c.json"));
+}
+
+TEST_F(TrainCommands, MistakesInTheCommandEndInOneLine) {
+  expect_refused("train --space tinny --data procedural: --out r", "tiny");
+  expect_refused("train --space tiny --data procedural: --recipe sandwhich --out r", "sandwich");
+  expect_refused("train --space tiny --data procedural:clases=3 --out r", "classes");
+  expect_refused("train --space tiny --data procedural: --batch 1 --out r", "--batch");
+  put("run.json", "{\n  \"space\": \"tiny\",\n  \"dta\": \"procedural:\"\n}");
+  expect_refused("train run.json", "run.json:3:3");
+  expect_refused("evaluate smallest --run nowhere", "nowhere");
+}
+
+TEST_F(TrainCommands, EvaluateKnowsNetworksByNameGenotypeAndFile) {
+  ASSERT_EQ(hwnas(std::string("-q ") + kTiny + " --out run"), 0) << errors_;
+  ASSERT_EQ(hwnas("-q -f json evaluate smallest largest --run run --split test"), 0) << errors_;
+  const Json scores = Json::parse(output_);
+  ASSERT_EQ(scores.size(), 2U);
+  EXPECT_GT(scores[1]["top1"].get<double>(), 0.25);
+  ASSERT_EQ(hwnas("-q evaluate smallest --run run --extract small.safetensors"), 0) << errors_;
+  ASSERT_EQ(hwnas("-q -f json evaluate small.safetensors --run run --split test"), 0) << errors_;
+  EXPECT_NEAR(Json::parse(output_)[0]["top1"].get<double>(), scores[0]["top1"].get<double>(), 1e-9);
+  std::string damaged = bytes("small.safetensors");
+  damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 1);
+  put("damaged.safetensors", damaged);
+  EXPECT_NE(hwnas("-q evaluate damaged.safetensors --run run"), 0);
+  EXPECT_THAT(errors_, HasSubstr("damaged.safetensors"));
+}
+
+}  // namespace
+}  // namespace nas::apps
