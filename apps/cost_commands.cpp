@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/memory_records.h"
 #include "space/analysis.h"
 #include "space/base/file.h"
 #include "space/cost.h"
@@ -20,10 +21,12 @@ using Record = nlohmann::ordered_json;
 
 struct CostOptions {
   std::string space, arch, uniform, memory = "plain", energy = "horowitz-45nm", svg_file, dot_file;
-  bool largest = false, smallest = false, layers = false, no_input = false, best_order = false;
+  bool largest = false, smallest = false, layers = false, no_input = false, best_order = false, arena = false;
+  int patches = 0;
+  std::string patch_split, patch_ram;
   std::int64_t seed = -1;
   int resolution = 0, bits = 8;
-  std::int64_t alignment = 1;
+  std::int64_t alignment = 0;
   std::string max_ram, max_flash;
   std::uint64_t samples = 1000;
 };
@@ -107,9 +110,9 @@ Result<Chosen> lowered(const CostOptions& o) {
 }
 
 Result<MemoryOptions> memory_options(const CostOptions& o) {
-  NAS_TRY(memory, memory_preset(o.memory));
+  NAS_TRY(memory, memory_model(o.memory));
   memory.precision = {static_cast<std::uint8_t>(o.bits), static_cast<std::uint8_t>(o.bits)};
-  memory.alignment = o.alignment;
+  if (o.alignment > 0) memory.alignment = o.alignment;
   if (o.no_input) memory.count_input = false;
   return memory;
 }
@@ -177,16 +180,7 @@ const std::vector<Column> kLayerColumns{{"layer", "#"},
                                         {"weight_bytes", "weights", "B"},
                                         {"live_bytes", "alive", "B"}};
 
-Result<int> show_cost(const Context& context, const CostOptions& o) {
-  NAS_TRY(memory, memory_options(o));
-  NAS_TRY(table, load_energy_table(o.energy));
-  NAS_TRY(c, lowered(o));
-  NAS_TRY(r, cost_record(c, memory, table, o));
-  if (o.layers && context.format != "json" && context.format != "jsonl") {
-    print_records(context, kLayerColumns, layer_records(c.network, memory));
-    return 0;
-  }
-  if (o.layers) r["layers"] = layer_records(c.network, memory);
+std::vector<Column> cost_columns(const CostOptions& o) {
   std::vector<Column> columns{{"space", "space"},
                               {"arch", "architecture"},
                               {"macs", "MACs"},
@@ -197,8 +191,45 @@ Result<int> show_cost(const Context& context, const CostOptions& o) {
                               {"memory_model", "  memory model"},
                               {"modelled_microjoules", "energy, modelled", "uJ"},
                               {"energy_table", "  coefficients"}};
-  if (o.best_order) columns.push_back({"best_order_bytes", "peak in the best order", "B"});
-  print_record(context, columns, r);
+  if (o.best_order) {
+    columns.push_back({"best_order_bytes", "peak in the best order", "B"});
+    columns.push_back({"best_order_exact", "  proven best"});
+  }
+  if (o.patches > 0 || !o.patch_ram.empty())
+    for (Column& c : patch_columns()) columns.push_back(std::move(c));
+  if (o.arena) {
+    columns.push_back({"arena_bytes", "arena", "B"});
+    columns.push_back({"arena_bound_bytes", "  liveness bound", "B"});
+  }
+  return columns;
+}
+
+Result<int> show_cost(const Context& context, const CostOptions& o) {
+  NAS_TRY(memory, memory_options(o));
+  NAS_TRY(table, load_energy_table(o.energy));
+  NAS_TRY(c, lowered(o));
+  NAS_TRY(r, cost_record(c, memory, table, o));
+  PatchRequest patches{o.patches, o.patch_split, Bytes(0)};
+  if (!o.patch_ram.empty()) {
+    NAS_TRY(ram, read_bytes(o.patch_ram));
+    patches.ram = ram;
+  }
+  NAS_CHECK(add_patches(c.network, memory, patches, r));
+  const bool is_json = context.format == "json" || context.format == "jsonl";
+  if (o.layers && !is_json) {
+    print_records(context, kLayerColumns, layer_records(c.network, memory));
+    return 0;
+  }
+  if (o.layers) r["layers"] = layer_records(c.network, memory);
+  ArenaRecords arena;
+  if (o.arena) {
+    const MemoryProgram program = memory_program(c.network, memory);
+    arena = arena_records(c.network, o.best_order ? reordered(program, best_order(program).steps) : program);
+    r.update(arena.total);
+    if (is_json) r["arena"] = arena.blocks;
+  }
+  if (!o.arena || is_json || context.format == "table") print_record(context, cost_columns(o), r);
+  if (o.arena && !is_json) print_records(context, arena_columns(), arena.blocks);
   return 0;
 }
 
@@ -272,7 +303,8 @@ void add_choice(CLI::App* command, CostOptions& o) {
 
 void add_memory(CLI::App* command, CostOptions& o) {
   command->add_option("--memory", o.memory,
-                      "Memory model: plain, in-place, overlap, tinyengine (docs/cost.md)");
+                      "Memory model: plain, in-place, overlap or tinyengine, then changes: "
+                      "tinyengine,overlap=rows,im2col=1 (docs/cost.md)");
   command->add_option("--bits", o.bits, "Bits of weights and activations where the genotype chose none")
       ->check(CLI::Range(1, 32));
   command->add_flag("--no-input", o.no_input, "The input image is not in the arena");
@@ -288,7 +320,7 @@ void add_cost_commands(CLI::App& app, Context& context) {
   CLI::App* cost =
       add_command(*space, "cost", "MACs, parameters, weights, peak memory and modelled energy",
                   {"hwnas space cost ofa-mbv3-w1.0 --uniform kernel=7,expand=6,depth=4 --resolution 224",
-                   "hwnas space cost mcunet --min --memory tinyengine --layers"});
+                   "hwnas space cost mcunet --min --memory tinyengine,overlap=rows --patches 3 --arena"});
   CLI::App* show =
       add_command(*space, "show", "One architecture: its layers, a picture, its graph",
                   {"hwnas space show tiny --svg tiny.svg", "hwnas space show tiny --min --dot tiny.dot"});
@@ -303,6 +335,13 @@ void add_cost_commands(CLI::App& app, Context& context) {
   for (CLI::App* sub : {cost, show}) add_choice(sub, *o);
   cost->add_option("--energy", o->energy, "Energy coefficients: a name or a JSON file (docs/cost.md)");
   cost->add_flag("--best-order", o->best_order, "Also the peak in the best execution order");
+  cost->add_flag("--arena", o->arena, "Also a plan of the arena: where every tensor lies");
+  cost->add_option("--patches", o->patches, "Run the first layers in N x N patches (MCUNetV2)")
+      ->check(CLI::Range(1, 64));
+  cost->add_option("--patch-split", o->patch_split,
+                   "With --patches: the last layer in patches; else the one with the lowest peak");
+  cost->add_option("--patch-ram", o->patch_ram, "The patches with the fewest extra MACs within so much RAM")
+      ->excludes("--patches");
   show->add_option("--svg", o->svg_file, "Write a picture");
   show->add_option("--dot", o->dot_file, "Write the graph for Graphviz");
   analyse->add_option("--max-ram", o->max_ram, "Limit of the peak activations, e.g. 320KB")->required();

@@ -24,9 +24,8 @@ struct Block {
 struct Neighbour {
   Index block = 0;
   bool may_share = false;
-  // May share: the output lies `lead` before the input, or more (or see kSameStart, kAnywhere).
-  bool is_output = false;  // the neighbour is the output, this block the input
-  std::int64_t lead = 0;
+  bool is_output = false;          // the neighbour is the output, this block the input
+  std::int64_t lead = 0, lag = 0;  // of MemoryStep
 };
 
 struct Problem {
@@ -47,6 +46,7 @@ void allow_sharing(const MemoryProgram& program, const Block& input, const Block
     of_input.may_share = of_output.may_share = true;
     of_input.is_output = true;
     of_input.lead = of_output.lead = step.lead[k];
+    of_input.lag = of_output.lag = step.lag;
   }
 }
 
@@ -99,7 +99,8 @@ class Placer {
     if (!n.may_share) return false;
     if (n.lead == kAnywhere) return true;
     if (n.lead == kSameStart) return offset == other;
-    return n.is_output ? offset - other >= n.lead : other - offset >= n.lead;
+    const std::int64_t before = n.is_output ? offset - other : other - offset;  // output before input
+    return before >= n.lead || -before >= n.lag;
   }
 
   bool fits(Index b, std::int64_t offset) const {
@@ -120,7 +121,9 @@ class Placer {
       if (!n.may_share) continue;
       if (n.lead == kSameStart || n.lead == kAnywhere) candidates_.push_back(other);
       if (n.lead == kAnywhere) candidates_.push_back(behind - p_.blocks[at(b)].size);
-      if (n.lead >= 0) candidates_.push_back(n.is_output ? other + n.lead : other - n.lead);
+      if (n.lead < 0) continue;
+      candidates_.push_back(n.is_output ? other + n.lead : other - n.lead);
+      candidates_.push_back(n.is_output ? other - n.lag : other + n.lag);
     }
     std::ranges::sort(candidates_);
     for (const std::int64_t offset : candidates_)
@@ -190,38 +193,33 @@ void promote(const Problem& p, const std::vector<std::int64_t>& offsets, std::in
               order.begin() + static_cast<std::ptrdiff_t>(from) + 1);
 }
 
+struct Placement {
+  std::vector<Index> order;
+  std::vector<std::int64_t> offsets;
+  std::int64_t height = std::numeric_limits<std::int64_t>::max();
+};
+
 std::vector<std::int64_t> best_offsets(const Problem& p, std::size_t steps, int tries) {
   Placer placer(p);
-  std::vector<std::int64_t> best;
-  std::vector<Index> best_order;
-  std::int64_t lowest = std::numeric_limits<std::int64_t>::max();
+  Placement best;
   for (std::vector<Index>& order : orderings(p, steps)) {
     const std::int64_t height = placer.place(order);
-    if (height >= lowest) continue;
-    lowest = height;
-    best = placer.offsets();
-    best_order = std::move(order);
-    if (lowest <= p.bound) return best;
+    if (height < best.height) best = {std::move(order), placer.offsets(), height};
+    if (best.height <= p.bound) return best.offsets;
   }
   Rng rng(0, "arena");
-  std::vector<Index> order = best_order;
-  std::vector<std::int64_t> offsets = best;
-  std::int64_t current = lowest;
-  for (int i = 0; i < tries && lowest > p.bound; ++i) {
-    std::vector<Index> changed = order;
-    promote(p, offsets, current, rng, changed);
-    const std::int64_t height = placer.place(changed);
+  Placement current = best;
+  for (int i = 0; i < tries && best.height > p.bound; ++i) {
+    Placement next{current.order, {}, 0};
+    promote(p, current.offsets, current.height, rng, next.order);
+    next.height = placer.place(next.order);
     // Small steps up are taken now and then, else the search sits in the first hollow.
-    if (height > current && !rng.chance(0.05)) continue;
-    order = std::move(changed);
-    offsets = placer.offsets();
-    current = height;
-    if (current < lowest) {
-      lowest = current;
-      best = offsets;
-    }
+    if (next.height > current.height && !rng.chance(0.05)) continue;
+    next.offsets = placer.offsets();
+    current = std::move(next);
+    if (current.height < best.height) best = current;
   }
-  return best;
+  return best.offsets;
 }
 
 }  // namespace

@@ -46,7 +46,6 @@ struct Energy {
 Energy energy(const Network& network, Precision precision, const FusionRules& rules,
               const EnergyTable& table);
 
-
 // The same energy by kernel, in execution order: its MACs, its traffic and its own weights. Sums to joules().
 std::vector<double> kernel_joules(const Network& network, Precision precision, const FusionRules& rules,
                                   const EnergyTable& table);

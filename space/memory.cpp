@@ -31,6 +31,13 @@ std::int64_t activation_bits(const Layer& l, const MemoryOptions& o) {
   return l.activation_bits != 0 ? l.activation_bits : o.precision.activation_bits;
 }
 
+// Bytes of a layer's first input and of its output, before alignment.
+struct Sizes {
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  bool replaceable = false;  // elements of both have the same bits, and nothing else reads the input
+};
+
 bool windowed(LayerKind kind) {
   return kind == LayerKind::conv || kind == LayerKind::max_pool || kind == LayerKind::avg_pool;
 }
@@ -41,23 +48,38 @@ bool elementwise(LayerKind kind) {
 }
 
 // The smallest distance by which the output must start before the input so that writing output row y
-// (pixel, for 1x1) never reaches an input row that row y or a later one still reads. Bytes without alignment.
-std::int64_t row_lead(const Layer& l, std::int64_t in_bytes, std::int64_t out_bytes) {
+// (pixel, for 1x1) never reaches an input row that row y or a later one still reads. Rows lie in HWC order.
+// `padding`: rows above the first that the first output row's window covers; negative: rows it leaves out.
+std::int64_t row_lead(const Layer& l, const Sizes& size, std::int64_t padding) {
   const bool pixels = l.kernel == 1 && l.stride == 1 && l.padding == 0;
   const std::int64_t in_rows = pixels ? std::int64_t{l.in.height} * l.in.width : l.in.height;
   const std::int64_t out_rows = pixels ? std::int64_t{l.out.height} * l.out.width : l.out.height;
-  const std::int64_t in_row = in_bytes / in_rows, out_row = (out_bytes + out_rows - 1) / out_rows;
+  const std::int64_t in_row = size.in / in_rows, out_row = (size.out + out_rows - 1) / out_rows;
   const auto need = [&](std::int64_t y) {
-    const std::int64_t first_read = std::max<std::int64_t>(0, y * l.stride - l.padding);
-    return times(y + 1, out_row) - std::min(times(first_read, in_row), in_bytes);
+    const std::int64_t first_read = std::max<std::int64_t>(0, y * l.stride - padding);
+    return times(y + 1, out_row) - std::min(times(first_read, in_row), size.in);
   };
-  // need() rises while the window hangs over the top border and is linear after it.
-  const std::int64_t last = out_rows - 1, border = std::min<std::int64_t>(last, l.padding / l.stride);
+  // need() rises while the window hangs over the border and is linear after it.
+  const std::int64_t last = out_rows - 1;
+  const std::int64_t border = std::min(last, std::max<std::int64_t>(padding, 0) / l.stride);
   return std::max({need(border), need(std::min(border + 1, last)), need(last), std::int64_t{0}});
 }
 
-// How the output of `step` may lie over its input `which`: `bytes` of it, rounded up to `in`.
-void share(const Layer& l, const MemoryOptions& o, std::int64_t in, std::int64_t bytes, std::size_t which,
+// A window's output over its input as rows are walked: upwards, or downwards, which is the same picture
+// upside down with the padding that the last row's window has below.
+void share_rows(const Layer& l, const MemoryOptions& o, std::int64_t in, const Sizes& size,
+                MemoryStep& step) {
+  const std::int64_t above = o.whole_layers ? l.padding : 0;
+  const std::int64_t below = std::int64_t{l.out.height - 1} * l.stride + l.kernel - above - l.in.height;
+  step.lead[0] = align(row_lead(l, size, l.padding), o.alignment);
+  step.lag = align(row_lead(l, size, below) + size.in - size.out, o.alignment);
+  const std::int64_t bytes =
+      std::min(std::max(step.output, step.lead[0] + in), std::max(in, step.lag + step.output));
+  step.shared[0] = std::max<std::int64_t>(0, in + step.output - bytes);
+}
+
+// How the output of `step` may lie over its input `which`, which takes `in` bytes of the arena.
+void share(const Layer& l, const MemoryOptions& o, std::int64_t in, const Sizes& size, std::size_t which,
            MemoryStep& step) {
   const std::int64_t out = step.output;
   if (in == 0 || out == 0) return;
@@ -65,12 +87,12 @@ void share(const Layer& l, const MemoryOptions& o, std::int64_t in, std::int64_t
     if (!o.in_place_elementwise || out > in) return;
     step.shared[which] = out;
     step.lead[which] = kSameStart;
-  } else if (which == 0 && is_depthwise(l) && o.depthwise != DepthwiseInPlace::off && out <= in) {
+  } else if (which == 0 && is_depthwise(l) && o.depthwise != DepthwiseInPlace::off && out <= in &&
+             size.replaceable) {
     step.shared[0] = out;
     step.lead[0] = kSameStart;
-  } else if (which == 0 && windowed(l.kind) && o.overlap == ConvOverlap::rows && o.fold_padding) {
-    step.lead[0] = align(row_lead(l, bytes, out), o.alignment);
-    step.shared[0] = std::max<std::int64_t>(0, in + out - std::max(out, step.lead[0] + in));
+  } else if (which == 0 && windowed(l.kind) && o.overlap == ConvOverlap::rows) {
+    share_rows(l, o, in, size, step);
   } else if (which == 0 && windowed(l.kind) && o.overlap == ConvOverlap::full) {
     step.lead[0] = kAnywhere;
     step.shared[0] = std::min(in, out);
@@ -105,18 +127,12 @@ std::int64_t scratch_bytes(const Layer& l, const MemoryOptions& o) {
   }
 }
 
-// A padded copy of the input as a step of its own; returns its index.
-std::int32_t pad_step(const Layer& l, std::int32_t layer, std::int32_t from, const MemoryOptions& o,
-                      const Network& network, MemoryProgram& program) {
-  const Layer& source = network.layers[static_cast<std::size_t>(l.inputs[0])];
-  const double height = l.in.height + 2.0 * l.padding, width = l.in.width + 2.0 * l.padding;
-  MemoryStep step;
-  step.layer = layer;
-  step.inputs[0] = from;
-  step.output =
-      align(capped(height * width * l.in.channels * double(activation_bits(source, o)) / 8), o.alignment);
-  program.steps.push_back(step);
-  return static_cast<std::int32_t>(program.steps.size()) - 1;
+// The layer as a runtime executes it that first makes a padded copy of the input.
+Layer with_padded_input(Layer l) {
+  l.in.height += 2 * l.padding;
+  l.in.width += 2 * l.padding;
+  l.padding = 0;
+  return l;
 }
 
 // Builds the steps of a program one by one; all vectors come from the workspace.
@@ -143,22 +159,41 @@ class Builder {
     std::array<std::int32_t, 2> inputs{step(l.inputs[0]), step(l.inputs[1])};
     if (fusion_.residual[i] >= 0)
       inputs[1] = step(fusion_.anchor[static_cast<std::size_t>(fusion_.residual[i])]);
-    const bool padded = !options_.fold_padding && l.padding > 0 && windowed(l.kind) && inputs[0] >= 0;
-    if (padded) inputs[0] = pad_step(l, anchor, inputs[0], options_, network_, program_);
+    if (!options_.fold_padding && l.padding > 0 && windowed(l.kind) && inputs[0] >= 0)
+      add_step(with_padded_copy(l, anchor, inputs), i, inputs);
+    else
+      add_step(l, i, inputs);
+  }
+
+ private:
+  // Copies the first input with its padding in a step of its own.
+  Layer with_padded_copy(const Layer& l, std::int32_t anchor, std::array<std::int32_t, 2>& inputs) {
+    const Layer padded = with_padded_input(l);
+    MemoryStep copy;
+    copy.layer = anchor;
+    copy.inputs[0] = inputs[0];
+    copy.output = align(bits_to_bytes(padded.in.elements(), input_bits(l)), options_.alignment);
+    inputs[0] = static_cast<std::int32_t>(program_.steps.size());
+    program_.steps.push_back(copy);
+    return padded;
+  }
+
+  // The step of layer i, whose geometry is `l`.
+  void add_step(const Layer& l, std::size_t i, const std::array<std::int32_t, 2>& inputs) {
     MemoryStep made;
-    made.layer = anchor;
+    made.layer = fusion_.anchor[i];
     made.inputs = inputs;
-    made.output = output(l);
+    const Sizes size = sizes(l);
+    made.output = align(size.out, options_.alignment);
     made.scratch = align(scratch_bytes(l, options_), options_.alignment);
-    if (inputs[0] >= 0) share(l, options_, bytes(inputs[0]), input_bytes(l), 0, made);
-    if (inputs[1] >= 0) share_second(l, i, bytes(inputs[1]), made);
+    if (inputs[0] >= 0) share(l, options_, bytes(inputs[0]), size, 0, made);
+    if (inputs[1] >= 0) share_second(l, i, bytes(inputs[1]), size, made);
     if (made.lead[0] == kSameStart && is_depthwise(l))
       made.scratch = align(depthwise_scratch(l, options_), options_.alignment);
     step_of_[i] = static_cast<std::int32_t>(program_.steps.size());
     program_.steps.push_back(made);
   }
 
- private:
   std::int32_t step(std::int32_t layer) const {
     return layer < 0 ? -1 : step_of_[static_cast<std::size_t>(layer)];
   }
@@ -166,22 +201,30 @@ class Builder {
     return program_.steps[static_cast<std::size_t>(step_index)].output;
   }
 
-  std::int64_t input_bytes(const Layer& l) const {
-    const Layer& source = network_.layers[static_cast<std::size_t>(l.inputs[0])];
-    return bits_to_bytes(l.in.elements(), activation_bits(source, options_));
+  std::int64_t input_bits(const Layer& l) const {
+    return activation_bits(network_.layers[static_cast<std::size_t>(l.inputs[0])], options_);
+  }
+
+  Sizes sizes(const Layer& l) const {
+    if (l.inputs[0] < 0) return {0, output_bytes(l), false};
+    const bool only_reader = fusion_.readers[static_cast<std::size_t>(l.inputs[0])] == 1;
+    return {bits_to_bytes(l.in.elements(), input_bits(l)), output_bytes(l),
+            only_reader && input_bits(l) == activation_bits(l, options_)};
   }
 
   // A residual fused into a convolution is summed into in place, like the add it stands for.
-  void share_second(const Layer& l, std::size_t i, std::int64_t in, MemoryStep& made) const {
-    if (fusion_.residual[i] < 0) return share(l, options_, in, in, 1, made);
-    if (!options_.in_place_elementwise || made.output > in) return;
+  void share_second(const Layer& l, std::size_t i, std::int64_t in, const Sizes& size,
+                    MemoryStep& made) const {
+    if (fusion_.residual[i] < 0) return share(l, options_, in, size, 1, made);
+    // The kernel's own window still reads an input that is the residual too.
+    if (!options_.in_place_elementwise || made.output > in || made.inputs[0] == made.inputs[1]) return;
     made.shared = {0, made.output};
-    made.lead[1] = kSameStart;
+    made.lead = {0, kSameStart};
   }
 
-  std::int64_t output(const Layer& l) const {
+  std::int64_t output_bytes(const Layer& l) const {
     if (l.kind == LayerKind::zero || (l.kind == LayerKind::input && !options_.count_input)) return 0;
-    return align(bits_to_bytes(l.out.elements(), activation_bits(l, options_)), options_.alignment);
+    return bits_to_bytes(l.out.elements(), activation_bits(l, options_));
   }
 
   const Network& network_;
@@ -232,29 +275,6 @@ void sweep(const MemoryProgram& program, MemoryWorkspace& w, Visit visit) {
 }
 
 }  // namespace
-
-Result<MemoryOptions> memory_preset(std::string_view name) {
-  MemoryOptions options;
-  if (name == "plain") return options;
-  options.in_place_elementwise = true;
-  options.depthwise = DepthwiseInPlace::free;
-  if (name == "in-place") return options;
-  if (name == "overlap") {
-    options.overlap = ConvOverlap::full;
-    return options;
-  }
-  if (name == "tinyengine") {
-    options.depthwise = DepthwiseInPlace::plane;
-    options.im2col_columns = 2;
-    options.count_input = false;
-    return options;
-  }
-  std::string list;
-  for (const std::string& known : memory_preset_names()) list += (list.empty() ? "" : ", ") + known;
-  return usage_error("memory model: must be one of " + list + ", found \"" + std::string(name) + "\"");
-}
-
-std::vector<std::string> memory_preset_names() { return {"plain", "in-place", "overlap", "tinyengine"}; }
 
 void memory_program(const Network& network, const MemoryOptions& options, MemoryWorkspace& workspace,
                     MemoryProgram& program) {

@@ -14,22 +14,24 @@
 
 namespace nas {
 
-// A depthwise convolution may write over its dying input; what it needs beside it to do so.
+// A depthwise convolution may write over its input if nothing else reads that and the elements have the same
+// bits; what it needs beside it to do so.
 enum class DepthwiseInPlace : std::uint8_t {
   off,
   free,   // no buffer: the lower edge of what any runtime can do
-  lines,  // padding + 1 input rows are kept aside (HWC, row by row)
+  lines,  // padding + 1 input rows are kept aside, row by row
   plane,  // two padded planes of one channel, 2 (H+2p)(W+2p) elements (TinyEngine, channel by channel)
 };
 
 // A dense convolution or pooling may start its output before the end of its dying input.
 enum class ConvOverlap : std::uint8_t {
   off,
-  rows,  // safe for a kernel that walks rows (1x1: pixels) upwards and buffers nothing
+  rows,  // safe for a kernel that walks rows (1x1: pixels) up or down and buffers nothing
   full,  // max(in, out) wherever they lie: the lower edge of what any runtime can do, no kernel's promise
 };
 
-// What a runtime can do with activation memory. The defaults are the plainest runtime.
+// What a runtime can do with activation memory; tensors lie in HWC order. The defaults are the plainest
+// runtime.
 struct MemoryOptions {
   Precision precision{8, 8};
   FusionRules fusion;
@@ -37,6 +39,7 @@ struct MemoryOptions {
   bool in_place_elementwise = false;  // add, activation, batch norm, squeeze-excite write over a dying input
   DepthwiseInPlace depthwise = DepthwiseInPlace::off;
   ConvOverlap overlap = ConvOverlap::off;
+  bool whole_layers = true;         // false: layers are patches, whose share of the padding is not known
   bool fold_padding = true;         // false: a padded copy of the input is made before the kernel
   std::int32_t im2col_columns = 0;  // k > 1 dense: columns of k*k*c_in 16-bit values kept as scratch
   std::int64_t alignment = 1;       // bytes; tensor sizes are rounded up to it
@@ -46,6 +49,9 @@ struct MemoryOptions {
 // edge), "tinyengine" (in-place depthwise with its plane buffer, two im2col columns). Unknown: lists them.
 Result<MemoryOptions> memory_preset(std::string_view name);
 std::vector<std::string> memory_preset_names();
+// A preset with changes: "tinyengine,overlap=rows,im2col=1". Options and their values are listed in
+// docs/cost.md and in the error of an unknown one.
+Result<MemoryOptions> memory_model(std::string_view text);
 
 // One thing the runtime does: reads up to two tensors, writes one. Tensors are named by the step that writes
 // them; execution order is index order.
@@ -54,11 +60,13 @@ struct MemoryStep {
   std::array<std::int32_t, 2> inputs{-1, -1};
   std::int64_t output = 0;   // bytes
   std::int64_t scratch = 0;  // bytes alive during this step only
-  // Bytes of the output that may lie over input i if this step is its last reader. `lead` says where: the
-  // output starts `lead` or more bytes before the input; kSameStart: exactly where the input starts;
-  // kAnywhere: as it likes.
+  // Bytes of the output that may lie over input i if this step is its last reader. `lead` says where.
+  // kSameStart: exactly where the input starts. kAnywhere: as it likes. Else, of input 0 only, the output
+  // starts `lead` or more bytes before the input (the kernel walks rows upwards), or `lag` or more behind its
+  // start (downwards).
   std::array<std::int64_t, 2> shared{0, 0};
   std::array<std::int64_t, 2> lead{0, 0};
+  std::int64_t lag = 0;
 };
 inline constexpr std::int64_t kSameStart = -1;
 inline constexpr std::int64_t kAnywhere = -2;

@@ -1,6 +1,7 @@
 #include "space/patch.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 namespace nas {
@@ -115,18 +116,22 @@ Result<void> check(const Network& network, const PatchPlan& plan) {
   return {};
 }
 
-std::int64_t bytes_of(const Layer& l, const MemoryOptions& o) {
-  return output_bytes(l, {o.precision.weight_bits, o.precision.activation_bits}).count();
-}
-
-// Peak of one patch without its own copy of the split's output, which is written straight into the whole
-// buffer.
-std::int64_t patch_peak(const Network& patch, const PatchOptions& o, MemoryWorkspace& w) {
-  memory_program(patch, o.memory, w, w.program);
+// Makes the program of a patch in `w` and gives its peak.
+std::int64_t patch_peak(const Network& patch, MemoryOptions o, MemoryWorkspace& w) {
+  o.whole_layers = false;
+  memory_program(patch, o, w, w.program);
   MemoryStep& last = w.program.steps.back();
   last.output = 0;
   last.shared = {0, 0};
+  if (is_depthwise(patch.layers[at(last.layer)])) last.scratch = 0;  // the buffer of an in-place one
   return peak_memory(w.program, w).bytes.count();
+}
+
+// Bytes of the first tensor as it lies in the arena.
+std::int64_t input_bytes(const Network& network, MemoryOptions o, MemoryWorkspace& w) {
+  o.count_input = true;
+  memory_program(network, o, w, w.program);
+  return w.program.steps.front().output;
 }
 
 struct Evaluator {
@@ -143,9 +148,9 @@ struct Evaluator {
   PatchCost patched(const PatchPlan& plan) {
     const Shape& out = network.layers[at(plan.split)].out;
     PatchCost cost{plan, {}, {}, {}, {}, plain};
-    PatchOptions inner = options;
-    const bool resident_image = options.memory.count_input && !options.stream_input;
-    inner.memory.count_input = options.memory.count_input && options.stream_input;
+    MemoryOptions inner = options.memory;
+    const bool resident_image = inner.count_input && !options.stream_input;
+    inner.count_input = inner.count_input && options.stream_input;
     std::vector<std::vector<Range>> rows, columns;
     for (std::int32_t i = 0; i < plan.grid; ++i) {
       rows.push_back(needed(network, plan.split, part(out.height, plan.grid, i), &Shape::height));
@@ -157,14 +162,14 @@ struct Evaluator {
         cost.macs += nas::macs(patch);
         cost.patch_peak = std::max(cost.patch_peak, Bytes(patch_peak(patch, inner, workspace)));
       }
-    cost.patch_peak += Bytes(bytes_of(network.layers[at(plan.split)], options.memory));
-    if (resident_image) cost.patch_peak += Bytes(bytes_of(network.layers[0], options.memory));
-    finish(plan, cost);
+    const Network rest = rest_of(network, plan.split);
+    cost.patch_peak += Bytes(input_bytes(rest, options.memory, workspace));
+    if (resident_image) cost.patch_peak += Bytes(input_bytes(network, options.memory, workspace));
+    finish(rest, cost);
     return cost;
   }
 
-  void finish(const PatchPlan& plan, PatchCost& cost) {
-    const Network rest = rest_of(network, plan.split);
+  void finish(const Network& rest, PatchCost& cost) {
     MemoryOptions after = options.memory;
     after.count_input = true;  // the split's output lies in the arena in any case
     cost.rest_peak = peak_memory(rest, after, workspace).bytes;
@@ -212,6 +217,29 @@ Network patch_network(const Network& network, const PatchPlan& plan, std::int32_
   return cropped(network, plan.split,
                  needed(network, plan.split, part(out.height, plan.grid, row), &Shape::height),
                  needed(network, plan.split, part(out.width, plan.grid, column), &Shape::width));
+}
+
+MemoryProgram patch_program(const Network& patch, const MemoryOptions& options) {
+  MemoryWorkspace workspace;
+  patch_peak(patch, options, workspace);
+  return workspace.program;
+}
+
+Result<PatchCost> lowest_patch_plan(const Network& network, std::int32_t grid, const PatchOptions& options) {
+  Evaluator evaluator{network, options, nas::macs(network), {}};
+  std::optional<PatchCost> best;
+  std::int32_t most = 0;
+  for (const std::int32_t split : patch_splits(network)) {
+    const Shape& out = network.layers[at(split)].out;
+    most = std::max(most, std::min(out.height, out.width));
+    if (grid < 1 || grid > std::min(out.height, out.width)) continue;
+    const PatchCost cost = evaluator.patched({split, grid});
+    if (!best || cost.peak < best->peak || (cost.peak == best->peak && cost.macs < best->macs)) best = cost;
+  }
+  if (best) return *best;
+  return usage_error(most == 0 ? "patches: this network has no layer that can end a patch stage"
+                               : "patches: the grid must be 1 to " + std::to_string(most) + ", found " +
+                                     std::to_string(grid));
 }
 
 Result<PatchCost> best_patch_plan(const Network& network, Bytes ram, const PatchSearch& search) {

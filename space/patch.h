@@ -45,6 +45,13 @@ Result<PatchCost> patch_cost(const Network& network, const PatchPlan& plan, cons
 // clipped at the borders. `row`, `column` < grid. For reports and tests.
 Network patch_network(const Network& network, const PatchPlan& plan, std::int32_t row, std::int32_t column);
 
+// What the runtime does for one patch: its last step writes straight into the whole output of the split, a
+// buffer of its own, and so takes no memory here.
+MemoryProgram patch_program(const Network& patch, const MemoryOptions& options);
+
+// The split with the lowest peak for a grid of patches; among equals the fewest MACs, then the earliest.
+Result<PatchCost> lowest_patch_plan(const Network& network, std::int32_t grid, const PatchOptions& options);
+
 struct PatchSearch {
   std::int32_t max_grid = 8;
   PatchOptions options;

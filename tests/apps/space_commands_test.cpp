@@ -119,6 +119,67 @@ TEST_F(SpaceCommands, AnArchitectureIsTakenAsTextAndFromFiles) {
   EXPECT_NE(record("cost tiny --seed 1")["id"], record("cost tiny --seed 2")["id"]);
 }
 
+TEST_F(SpaceCommands, CostSaysWhichRuntimeAndWhichEnergyTableItAssumes) {
+  const json plain = record("cost mcunet --min");
+  EXPECT_EQ(plain["memory_model"], "plain");
+  EXPECT_EQ(plain["energy_table"], "horowitz-45nm");
+  EXPECT_EQ(hwnas("cost mcunet --min"), 0);
+  EXPECT_THAT(output_,
+              testing::AllOf(HasSubstr("energy, modelled"), HasSubstr("coefficients    horowitz-45nm")));
+  // Every option that helps a runtime lowers the peak, every buffer and copy raises it.
+  const auto peak = [&](const std::string& model) {
+    return record("cost mcunet --max --memory " + model)["peak_activation_bytes"].get<std::int64_t>();
+  };
+  EXPECT_LT(peak("plain,depthwise=lines"), peak("plain"));
+  EXPECT_LE(peak("plain,depthwise=free"), peak("plain,depthwise=lines"));
+  EXPECT_LT(peak("in-place,overlap=rows"), peak("in-place"));
+  EXPECT_LT(peak("in-place,overlap=full"), peak("in-place,overlap=rows"));
+  EXPECT_GT(peak("plain,padding=copied"), peak("plain"));
+  EXPECT_EQ(peak("in-place,overlap=full"), peak("overlap"));
+  expect_refused("cost tiny --memory plian", "did you mean \"plain\"?");
+  expect_refused("cost tiny --memory plain,overlp=rows", "did you mean \"overlap\"?");
+  expect_refused("cost tiny --memory plain,overlap=row", "overlap must be one of off, rows, full");
+  expect_refused("cost tiny --memory plain,im2col=-1", "im2col needs a whole number from 0 to 4096");
+  expect_refused("cost tiny --energy nowhere.json", "nowhere.json");
+}
+
+TEST_F(SpaceCommands, TheArenaIsListedBlockByBlock) {
+  const json cost = record("cost cifar-mbv3 --seed 3 --memory tinyengine,overlap=rows,align=16 --arena");
+  std::int64_t top = 0;
+  for (const json& block : cost["arena"]) {
+    top = std::max(top, block["offset"].get<std::int64_t>() + block["bytes"].get<std::int64_t>());
+    EXPECT_EQ(block["offset"].get<std::int64_t>() % 16, 0);
+    EXPECT_LE(block["from_step"], block["to_step"]);
+  }
+  EXPECT_EQ(cost["arena_bytes"], top);
+  EXPECT_EQ(cost["arena_bound_bytes"], cost["peak_activation_bytes"]);
+  EXPECT_LE(top, cost["peak_activation_bytes"].get<double>() * 1.05);
+  EXPECT_EQ(hwnas("cost tiny --arena"), 0);
+  EXPECT_THAT(output_, testing::AllOf(HasSubstr("liveness bound"), HasSubstr("stage1.block1.expand")));
+}
+
+TEST_F(SpaceCommands, PatchesTradeMemoryForWork) {
+  const std::string network = "cost mcunet --max --memory in-place ";
+  const json whole = record(network), patched = record(network + "--patches 3");
+  EXPECT_LT(patched["patch_peak_bytes"].get<double>(), 0.5 * whole["peak_activation_bytes"].get<double>());
+  EXPECT_GT(patched["patch_macs"], whole["macs"]);
+  EXPECT_LT(patched["patch_extra_macs"], 0.1);
+  const json named =
+      record(network + "--patches 3 --patch-split " + patched["patch_split"].get<std::string>());
+  EXPECT_EQ(named, patched);
+  const json finer =
+      record(network + "--patches 6 --patch-split " + patched["patch_split"].get<std::string>());
+  EXPECT_LT(finer["patch_stage_bytes"], patched["patch_stage_bytes"]);
+  EXPECT_GT(finer["patch_extra_macs"], patched["patch_extra_macs"]);
+  const json limited = record(network + "--patch-ram 640KB");
+  EXPECT_LE(limited["patch_peak_bytes"], 640 * 1024);
+  EXPECT_LE(limited["patch_extra_macs"], patched["patch_extra_macs"]);
+  EXPECT_EQ(hwnas(network + "--patch-ram 1KB"), 3);
+  EXPECT_THAT(output_, HasSubstr("the lowest peak reached is"));
+  expect_refused(network + "--patches 64 --patch-split stage3", "no patch stage can end in a layer");
+  expect_refused("cost autoformer-tiny --patches 2", "no layer that can end a patch stage");
+}
+
 TEST_F(SpaceCommands, SamplesAreArchitecturesAndTheSameForTheSameSeed) {
   const json drawn = record("sample ofa-mbv3-w1.0 -n 20 --seed 7");
   ASSERT_EQ(drawn.size(), 20u);
