@@ -1,3 +1,4 @@
+#include <tbb/global_control.h>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -7,6 +8,7 @@
 #include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "apps/progress.h"
+#include "apps/rank_launcher.h"
 #include "apps/train_job.h"
 #include "search/accuracy_surrogate.h"
 #include "search/run_folder.h"
@@ -80,21 +82,45 @@ struct Prepared {
   std::string kernels;
 };
 
-Result<Prepared> prepare(const TrainConfig& config) {
+Result<Prepared> prepare(const TrainConfig& config, bool warn) {
   prepare_runtime();
   const RuntimeReport runtime = inspect_runtime();
-  for (const std::string& warning : runtime.warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  if (warn)
+    for (const std::string& warning : runtime.warnings)
+      std::fprintf(stderr, "warning: %s\n", warning.c_str());
   NAS_TRY(recipe, load_recipe(config.recipe));
   Prepared prepared{scaled(std::move(recipe), config.length), runtime.kernels};
+  if (config.shards > 0) prepared.recipe.shards = config.shards;
   prepared.recipe.bf16 = prepared.recipe.bf16 && runtime.bf16_is_fast;
   return prepared;
+}
+
+bool leads(const Ranks* ranks) { return !ranks || ranks->rank() == 0; }
+
+Result<TrainJob> open_part(const TrainConfig& config, const Ranks* ranks) {
+  return open_train_job(config, ranks ? ranks->rank() : 0, ranks ? ranks->world() : 1);
+}
+
+Result<void> keep_config(const TrainConfig& config, const Ranks* ranks) {
+  if (!leads(ranks)) return {};
+  return write_file(std::filesystem::path(config.out) / "config.json", to_record(config).dump(2) + "\n");
+}
+
+constexpr int kStopped = 75;
+int say_stopped(const Context& context, const TrainOutcome& outcome) {
+  if (!context.quiet)
+    std::fprintf(stderr, "stopped after step %lld as asked; the same command continues\n",
+                 static_cast<long long>(outcome.steps));
+  return kStopped;
 }
 
 // Shows and records the steps of a run.
 class RunWatch {
  public:
-  RunWatch(const Context& context, const std::filesystem::path& folder)
-      : quiet_(context.quiet), metrics_(folder / "metrics.jsonl") {}
+  RunWatch(const Context& context, const std::filesystem::path& folder, Ranks* ranks)
+      : quiet_(context.quiet),
+        ranks_(ranks),
+        metrics_(leads(ranks) ? folder / "metrics.jsonl" : "/dev/null") {}
 
   TrainOptions options(const TrainConfig& config, const TrainJob& job) {
     TrainOptions o;
@@ -102,14 +128,16 @@ class RunWatch {
     o.folder = std::filesystem::path(config.out) / "checkpoints";
     o.checkpoint_every = config.checkpoint_every;
     o.data_fingerprint = job.feeds.fingerprint();
-    o.on_step = [this](const TrainProgress& p) {
-      show(p);
-      return true;
-    };
+    o.on_step = [this](const TrainProgress& p) { show(p); };
+    o.stop = stop_requested;
+    o.ranks = ranks_;
     return o;
   }
   void finish(std::int64_t steps, const std::vector<Record>& scores) {
     progress_.reset();
+    if (ranks_ && !quiet_)
+      std::fprintf(stderr, "%d ranks; each handed on %.1f MB\n", ranks_->world(),
+                   static_cast<double>(ranks_->bytes()) / 1e6);
     for (const Record& r : scores) metrics_.write({{"step", steps}, {"split", "validation"}, {"score", r}});
   }
 
@@ -126,6 +154,7 @@ class RunWatch {
   }
 
   bool quiet_;
+  Ranks* ranks_;
   MetricsFile metrics_;
   std::unique_ptr<Progress> progress_;
 };
@@ -138,16 +167,18 @@ void describe(const Context& context, const TrainConfig& config, const TrainJob&
                supernet.parameter_count(), kernels.c_str());
 }
 
-Result<int> train_supernet(const Context& context, const TrainConfig& config) {
-  NAS_TRY(prepared, prepare(config));
-  NAS_TRY(job, open_train_job(config));
+Result<int> train_supernet(const Context& context, const TrainConfig& config, Ranks* ranks) {
+  NAS_TRY(prepared, prepare(config, leads(ranks)));
+  NAS_TRY(job, open_part(config, ranks));
   NAS_TRY(supernet, Supernet::make(job.space, {config.seed, config.device}));
   const std::filesystem::path out = config.out;
-  NAS_CHECK(write_file(out / "config.json", to_record(config).dump(2) + "\n"));
+  NAS_CHECK(keep_config(config, ranks));
   describe(context, config, job, supernet, "supernet of " + job.space.name(), prepared.kernels);
-  RunWatch watch(context, out);
+  RunWatch watch(context, out, ranks);
   NAS_TRY(outcome,
           train(supernet, job.space, prepared.recipe, job.feeds.training(), watch.options(config, job)));
+  if (!outcome.finished) return say_stopped(context, outcome);
+  if (!leads(ranks)) return 0;
   NAS_CHECK(save_supernet(
       out / "supernet.safetensors", supernet, job.space,
       {job.space.name(), "", "", prepared.recipe.name, job.feeds.fingerprint(), outcome.steps, ""}));
@@ -158,8 +189,9 @@ Result<int> train_supernet(const Context& context, const TrainConfig& config) {
 }
 
 // One network: from scratch where `which` names a genotype, else further from a file's weights.
-Result<int> train_network(const Context& context, TrainConfig config, const std::string& which) {
-  NAS_TRY(prepared, prepare(config));
+Result<int> train_network(const Context& context, TrainConfig config, const std::string& which,
+                          Ranks* ranks) {
+  NAS_TRY(prepared, prepare(config, leads(ranks)));
   const bool further = which.ends_with(".safetensors");
   TrainedNetwork start;
   if (further) {
@@ -174,7 +206,7 @@ Result<int> train_network(const Context& context, TrainConfig config, const std:
   }
   // Every batch has the network's own resolution.
   config.resolutions = {start.network.layers.front().out.height};
-  NAS_TRY(job, open_train_job(config));
+  NAS_TRY(job, open_part(config, ranks));
   Provenance provenance = start.provenance;
   if (!further) {
     NAS_TRY(network, network_named(job.space, which));  // now with the images' number of classes
@@ -190,11 +222,13 @@ Result<int> train_network(const Context& context, TrainConfig config, const std:
                       ? Supernet::of(start, config.device)
                       : Supernet::of(start.network, start.batch_norm_epsilon, {config.seed, config.device}));
   const std::filesystem::path out = config.out;
-  NAS_CHECK(write_file(out / "config.json", to_record(config).dump(2) + "\n"));
+  NAS_CHECK(keep_config(config, ranks));
   describe(context, config, job, single, "network " + which, prepared.kernels);
-  RunWatch watch(context, out);
+  RunWatch watch(context, out, ranks);
   NAS_TRY(outcome,
           train(single, start.network, prepared.recipe, job.feeds.training(), watch.options(config, job)));
+  if (!outcome.finished) return say_stopped(context, outcome);
+  if (!leads(ranks)) return 0;
   provenance.recipe = prepared.recipe.name;
   provenance.data_fingerprint = job.feeds.fingerprint();
   provenance.steps += outcome.steps;
@@ -208,13 +242,20 @@ Result<int> train_network(const Context& context, TrainConfig config, const std:
   return 0;
 }
 
-Result<int> run_train(const Context& context, TrainConfig config, const std::string& config_file,
-                      const std::string& network) {
+Result<int> run_train(Context context, TrainConfig config, const std::string& config_file,
+                      const std::string& network, int processes) {
+  if (processes > 0) return launch_ranks(context.arguments, processes);
   if (!config_file.empty()) NAS_CHECK(read_train_config(config_file, config));
   if (!network.empty() && config.recipe == TrainConfig().recipe)
     config.recipe = network.ends_with(".safetensors") ? "fine-tune" : "plain";
   if (config.out.empty()) config.out = context.project + "/runs/" + config.space + "-" + config.recipe;
-  return network.empty() ? train_supernet(context, config) : train_network(context, config, network);
+  NAS_TRY(ranks, join_ranks());
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads_of_a_rank());
+  watch_for_stop();
+  Ranks* const all = ranks ? &*ranks : nullptr;
+  context.quiet = context.quiet || !leads(all);
+  return network.empty() ? train_supernet(context, config, all)
+                         : train_network(context, config, network, all);
 }
 
 struct EvaluateOptions {
@@ -378,15 +419,24 @@ void add_train_commands(CLI::App& app, Context& context) {
   train_command->add_option("--device", config->device, "cpu or cuda");
   train_command->add_option("--seed", config->seed, "Of everything random");
   train_command->add_option("--batch", config->batch, "Images a step")->check(CLI::Range(2, 65536));
+  train_command
+      ->add_option("--shards", config->shards, "Parts of a batch with their own batch norm (the recipe's)")
+      ->check(CLI::PositiveNumber);
+  auto processes = std::make_shared<int>(0);
+  train_command
+      ->add_option("--nproc", *processes,
+                   "Processes on this machine that share every batch; torchrun, srun and "
+                   "mpirun may start them instead (docs/ranks.md)")
+      ->check(CLI::Range(1, 1024));
   train_command->add_option("--length", config->length, "Multiplies all epochs of the recipe");
   train_command->add_option("--checkpoint-every", config->checkpoint_every, "Steps")
       ->check(CLI::PositiveNumber);
   train_command->add_option("--resolutions", config->resolutions, "Instead of the space's own")
       ->delimiter(',');
   train_command->add_flag("--skip-bad", config->skip_bad, "Leave out images that cannot be read");
-  train_command->callback([&context, config, file, network] {
-    context.action = [&context, config, file, network] {
-      return run_train(context, *config, *file, *network);
+  train_command->callback([&context, config, file, network, processes] {
+    context.action = [&context, config, file, network, processes] {
+      return run_train(context, *config, *file, *network, *processes);
     };
   });
 

@@ -19,11 +19,17 @@ Result<SearchSpace> space_for(const TrainConfig& c, std::size_t classes) {
 }  // namespace
 
 nlohmann::ordered_json to_record(const TrainConfig& c) {
-  return {{"space", c.space},       {"data", c.data},
-          {"recipe", c.recipe},     {"device", c.device},
-          {"seed", c.seed},         {"batch", c.batch},
-          {"length", c.length},     {"checkpoint_every", c.checkpoint_every},
-          {"skip_bad", c.skip_bad}, {"resolutions", c.resolutions}};
+  return {{"space", c.space},
+          {"data", c.data},
+          {"recipe", c.recipe},
+          {"device", c.device},
+          {"seed", c.seed},
+          {"batch", c.batch},
+          {"shards", c.shards},
+          {"length", c.length},
+          {"checkpoint_every", c.checkpoint_every},
+          {"skip_bad", c.skip_bad},
+          {"resolutions", c.resolutions}};
 }
 
 Result<void> read_train_config(const std::string& path, TrainConfig& c) {
@@ -38,6 +44,7 @@ Result<void> read_train_config(const std::string& path, TrainConfig& c) {
   c.seed =
       static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, static_cast<std::int64_t>(c.seed)));
   c.batch = static_cast<int>(reader.integer("batch", 2, 65536, c.batch));
+  c.shards = static_cast<int>(reader.integer("shards", 0, 4096, c.shards));
   c.length = reader.number("length", 1e-6, 1e6, c.length);
   c.checkpoint_every = reader.integer("checkpoint_every", 1, 1'000'000'000, c.checkpoint_every);
   c.skip_bad = reader.flag("skip_bad", c.skip_bad);
@@ -51,12 +58,14 @@ Result<void> read_train_config(const std::string& path, TrainConfig& c) {
   return {};
 }
 
-Result<TrainJob> open_train_job(const TrainConfig& c) {
+Result<TrainJob> open_train_job(const TrainConfig& c, int rank, int world) {
   // The resolutions come from the space, the number of classes from the images.
   NAS_TRY(plain, space_for(c, 0));
   FeedOptions options;
   options.seed = c.seed;
   options.batch = c.batch;
+  options.rank = rank;
+  options.world = world;
   options.resolutions = resolutions_of(plain);
   options.skip_bad = c.skip_bad;
   NAS_TRY(feeds, Feeds::open(c.data, options));

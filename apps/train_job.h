@@ -15,6 +15,7 @@ struct TrainConfig {
   std::string device = "cpu";
   std::uint64_t seed = 1;
   int batch = 64;
+  int shards = 0;     // 0: the recipe's
   double length = 1;  // all epochs times this
   std::int64_t checkpoint_every = 200;
   bool skip_bad = false;
@@ -30,7 +31,8 @@ struct TrainJob {
   supernet::Feeds feeds;
   SearchSpace space;
 };
-Result<TrainJob> open_train_job(const TrainConfig& config);
+// `rank` of `world` gets its part of every training batch.
+Result<TrainJob> open_train_job(const TrainConfig& config, int rank = 0, int world = 1);
 
 // "smallest", "middle", "largest" or a genotype's text.
 Result<Genotype> genotype_named(const SearchSpace& space, const std::string& text);

@@ -76,7 +76,16 @@ Result<Feeds> Feeds::open(const std::string& path, const FeedOptions& options) {
   for (double& d : impl->augmentation.deviation) d = std::max(d, 1e-3);  // a constant channel
   data::LoaderOptions loading;
   loading.seed = options.seed;
-  loading.batch = options.batch;
+  if (options.batch % options.world != 0)
+    return usage_error("a batch of " + std::to_string(options.batch) +
+                       " images; required: a multiple of the " + std::to_string(options.world) + " ranks");
+  const std::size_t images = impl->splits[data::Split::train].size();
+  if (options.world > 1 && images < static_cast<std::size_t>(options.batch))
+    return usage_error(std::to_string(images) + " training images; ranks share whole batches of " +
+                       std::to_string(options.batch));
+  loading.batch = options.batch / options.world;
+  loading.rank = options.rank;
+  loading.world = options.world;
   if (!options.resolutions.empty()) loading.resolutions = options.resolutions;
   loading.threads = options.threads;
   NAS_TRY(loader,

@@ -11,7 +11,9 @@ namespace nas::supernet {
 
 struct FeedOptions {
   std::uint64_t seed = 1;
-  int batch = 64;
+  int batch = 64;  // images of a training step, of all ranks together
+  int rank = 0;    // 0 .. world - 1, whose part of them training() gives
+  int world = 1;
   std::vector<int> resolutions;              // that training draws from; one a batch
   std::int64_t recalibration_images = 2000;  // at most this many of the recalibration split
   int threads = 0;                           // that make batches ahead; 0: as many as TBB has

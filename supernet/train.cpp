@@ -73,18 +73,22 @@ class Run {
   Result<TrainOutcome> run() {
     const TaskGuard guard;
     renew_optimizer(recipe_.phases.front().optimizer.kind);
+    NAS_CHECK(meet_ranks());
     NAS_CHECK(resume());
+    if (ranks())
+      NAS_CHECK(
+          ranks()->agree({{"checkpoint (the run's folder must be shared)", std::to_string(state_.step)}}));
     start_ = Clock::now();
     while (state_.phase < static_cast<int>(recipe_.phases.size())) {
       const Phase& phase = recipe_.phases[static_cast<std::size_t>(state_.phase)];
       const std::int64_t steps = steps_of(phase, batches_.steps_per_epoch);
       if (state_.phase_step == 0) NAS_CHECK(begin_phase(phase));
       while (state_.phase_step < steps) {
-        NAS_TRY(go_on, step(phase, steps));
-        const bool last = state_.step == total_;
-        if (!options_.folder.empty() && (!go_on || last || state_.step % options_.checkpoint_every == 0))
+        NAS_TRY(stop, asked_to_stop());
+        if (!stop) NAS_CHECK(step(phase, steps));
+        if (stop || state_.step == total_ || state_.step % options_.checkpoint_every == 0)
           NAS_CHECK(checkpoint());
-        if (!go_on) return outcome_;
+        if (stop) return outcome_;
       }
       ++state_.phase;
       state_.phase_step = 0;
@@ -107,6 +111,28 @@ class Run {
       text += "|" + std::to_string(steps_of(p, batches_.steps_per_epoch)) + ":" +
               std::to_string(p.optimizer.learning_rate);
     return text;
+  }
+
+  Ranks* ranks() const { return options_.ranks; }
+  int world() const { return ranks() ? ranks()->world() : 1; }
+
+  Result<void> meet_ranks() {
+    if (!ranks()) return {};
+    if (recipe_.shards % world() != 0)
+      return usage_error("a batch is trained in " + std::to_string(recipe_.shards) +
+                         " shards (of the recipe, or --shards); required: a multiple of the " +
+                         std::to_string(world()) + " ranks");
+    return ranks()->agree({{"search space", identity_.space_fingerprint},
+                           {"recipe, length or batch", identity_.recipe_hash},
+                           {"data", identity_.data_fingerprint},
+                           {"seed", std::to_string(identity_.seed)}});
+  }
+
+  Result<bool> asked_to_stop() {
+    double stop = options_.stop && options_.stop() ? 1 : 0;
+    if (ranks()) NAS_CHECK(ranks()->sum({&stop, 1}));
+    outcome_.steps = state_.step;
+    return stop > 0;
   }
 
   void renew_optimizer(OptimizerKind kind) {
@@ -166,7 +192,10 @@ class Run {
     plan.distillation = phase.distillation;
     plan.label_smoothing = phase.label_smoothing;
     plan.key = mix64(options_.seed * 0x9E3779B97F4A7C15ULL + static_cast<std::uint64_t>(state_.step));
-    plan.shards = recipe_.shards;
+    plan.shards = recipe_.shards / world();
+    plan.all_shards = recipe_.shards;
+    plan.first_shard = ranks() ? ranks()->rank() * plan.shards : 0;
+    plan.batch_images = batch.size() * static_cast<std::size_t>(world());
     plan.bf16 = recipe_.bf16;
     names_.clear();
     const auto add = [&](Target::Path path, bool taught, double dropout) {
@@ -211,27 +240,40 @@ class Run {
       candidates.push_back(std::move(path));
     }
     if (candidates.size() == 1) return std::move(candidates.front());
-    const std::vector<double> losses = forward_losses(weights_, networks, batch, recipe_.shards);
+    std::vector<double> losses = forward_losses(weights_, networks, batch, recipe_.shards / world());
+    if (ranks()) NAS_CHECK(ranks()->sum(losses));
     const auto chosen = phase.sampling == Sampling::best_up ? std::min_element(losses.begin(), losses.end())
                                                             : std::max_element(losses.begin(), losses.end());
     return std::move(candidates[static_cast<std::size_t>(chosen - losses.begin())]);
   }
 
-  Result<bool> step(const Phase& phase, std::int64_t steps) {
+  // Losses and accuracies of the whole batch.
+  Result<void> share_reports() {
+    if (!ranks()) return {};
+    std::vector<double> values;
+    for (const PathReport& p : gradients_.paths) values.insert(values.end(), {p.loss, p.accuracy});
+    NAS_CHECK(ranks()->sum(values));
+    for (std::size_t i = 0; i < gradients_.paths.size(); ++i)
+      gradients_.paths[i] = {values[2 * i], values[2 * i + 1]};
+    return {};
+  }
+
+  Result<void> step(const Phase& phase, std::int64_t steps) {
     batches_.read(state_.step, batch_);
     const auto begin = Clock::now();
     NAS_TRY(plan_now, plan(phase, batch_));
     run_step(weights_, plan_now, batch_, gradients_);
+    NAS_CHECK(share_reports());
     for (std::size_t i = 0; i < gradients_.paths.size(); ++i)
       if (!std::isfinite(gradients_.paths[i].loss)) return diverged("loss", names_[i]);
     const double rate = learning_rate_at(phase.optimizer, state_.phase_step, steps, batches_.steps_per_epoch);
-    const Optimizer::StepReport report = optimizer_->step(gradients_, phase.optimizer, rate);
+    NAS_TRY(report, optimizer_->step(gradients_, phase.optimizer, rate, ranks()));
     if (!report.finite) return diverged("gradient", names_.front());
     ++state_.step;
     ++state_.phase_step;
     outcome_.steps = state_.step;
     outcome_.loss = gradients_.paths.front().loss;
-    if (!options_.on_step) return true;
+    if (!options_.on_step) return {};
     TrainProgress progress;
     progress.phase = state_.phase;
     progress.phase_name = phase.name;
@@ -240,11 +282,12 @@ class Run {
     progress.epoch = static_cast<double>(state_.step) / static_cast<double>(batches_.steps_per_epoch);
     progress.learning_rate = rate;
     progress.gradient_norm = report.gradient_norm;
-    progress.images_per_second = static_cast<double>(batch_.size()) / seconds_since(begin);
+    progress.images_per_second = static_cast<double>(plan_now.batch_images) / seconds_since(begin);
     progress.seconds = seconds_since(start_);
     for (std::size_t i = 0; i < names_.size(); ++i)
       progress.paths.push_back({names_[i], gradients_.paths[i].loss, gradients_.paths[i].accuracy});
-    return options_.on_step(progress);
+    options_.on_step(progress);
+    return {};
   }
 
   Error diverged(const std::string& what, const std::string& path) const {
@@ -256,6 +299,7 @@ class Run {
   }
 
   Result<void> checkpoint() {
+    if (options_.folder.empty() || (ranks() && ranks()->rank() > 0)) return {};
     bool best = false;
     if (options_.score) {
       NAS_TRY(score, options_.score(supernet_));

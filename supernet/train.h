@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "supernet/ranks.h"
 #include "supernet/recipe.h"
 #include "supernet/supernet.h"
 
@@ -31,19 +32,21 @@ struct TrainProgress {
 
 struct TrainOptions {
   std::uint64_t seed = 1;
-  std::filesystem::path folder;         // of checkpoints; empty: none are written
-  std::int64_t checkpoint_every = 200;  // steps
-  int keep = 2;                         // checkpoints kept besides the best
-  std::string data_fingerprint;         // a checkpoint of other data is refused
-  // Called after each step; false stops after writing a checkpoint.
-  std::function<bool(const TrainProgress&)> on_step;
+  std::filesystem::path folder;                       // of checkpoints; empty: none are written
+  std::int64_t checkpoint_every = 200;                // steps
+  int keep = 2;                                       // checkpoints kept besides the best
+  std::string data_fingerprint;                       // a checkpoint of other data is refused
+  std::function<void(const TrainProgress&)> on_step;  // called after each step
+  std::function<bool()>
+      stop;                // asked before each step; true ends with a checkpoint (any rank's true ends all)
+  Ranks* ranks = nullptr;  // that share out every batch; only rank 0 writes checkpoints, all read them
   // Called at every checkpoint, higher is better; the best one's file is kept as best.safetensors.
   std::function<Result<double>(const Supernet&)> score;
 };
 
 struct TrainOutcome {
   std::int64_t steps = 0;
-  bool finished = false;  // false: on_step asked to stop
+  bool finished = false;  // false: asked to stop
   bool resumed = false;
   double loss = 0;  // of the last step's first path
   double best_score = 0;
@@ -52,7 +55,9 @@ struct TrainOutcome {
 // Trains the supernet by the recipe. Continues from the newest good checkpoint in the folder: the weights are
 // then bit for bit those of a run that was never interrupted. At the end the weights are the moving average
 // where the recipe keeps one. A loss that is not finite stops with the step, the sub-network and the last
-// checkpoint in the message.
+// checkpoint in the message. With ranks, `batches` gives this rank's part of each batch, of the same size on
+// all; the recipe's shards must be a multiple of the ranks. Batch norm sees a shard at a time, so any number
+// of ranks computes the same but for the order of sums.
 Result<TrainOutcome> train(Supernet& supernet, const SearchSpace& space, const Recipe& recipe,
                            const BatchStream& batches, const TrainOptions& options);
 

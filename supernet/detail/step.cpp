@@ -35,7 +35,8 @@ class Step {
         plan_(plan),
         batch_(batch),
         out_(out),
-        shards_(shards_for(batch.size(), plan.shards)) {}
+        shards_(shards_for(batch.size(), plan.shards)),
+        images_(static_cast<double>(plan.batch_images ? plan.batch_images : batch.size())) {}
 
   void run() {
     const std::size_t n = plan_.paths.size(), count = n * static_cast<std::size_t>(shards_);
@@ -73,7 +74,9 @@ class Step {
     ExecutionOptions options;
     options.bf16 = plan_.bf16;
     options.dropout = job.dropout;
-    options.dropout_key = mix64(plan_.key + slot);
+    const int all = plan_.all_shards ? plan_.all_shards : shards_;
+    options.dropout_key =
+        mix64(plan_.key + static_cast<std::uint64_t>(index * all + plan_.first_shard + shard));
     Execution run(weights_, job.network, options);
     const at::Tensor out = run.forward(images_of(weights_, batch_, r.from, r.to));
     const at::Tensor logits = out.cpu().contiguous();
@@ -82,7 +85,7 @@ class Step {
     at::Tensor gradient = at::zeros_like(logits);
     const std::span<float> g{gradient.data_ptr<float>(), rows.size()};
     const Distillation& d = plan_.distillation;
-    const double weight = job.taught ? d.hard_weight : 1.0, batch = static_cast<double>(batch_.size());
+    const double weight = job.taught ? d.hard_weight : 1.0, batch = images_;
     const std::span<const std::int64_t> labels(batch_.labels.data() + r.from, r.to - r.from);
     const std::span<const float> targets =
         batch_.targets.empty()
@@ -102,8 +105,8 @@ class Step {
     out_.paths.assign(plan_.paths.size(), {});
     for (std::size_t i = 0; i < losses_.size(); ++i) {
       PathReport& p = out_.paths[i / static_cast<std::size_t>(shards_)];
-      p.loss += losses_[i].loss / static_cast<double>(batch_.size());
-      p.accuracy += static_cast<double>(losses_[i].correct) / static_cast<double>(batch_.size());
+      p.loss += losses_[i].loss / images_;
+      p.accuracy += static_cast<double>(losses_[i].correct) / images_;
     }
   }
 
@@ -112,6 +115,7 @@ class Step {
   const Batch& batch_;
   StepGradients& out_;
   int shards_;
+  double images_;  // of the whole batch
   std::vector<LossValue> losses_;
   std::vector<at::Tensor> teacher_;
 };

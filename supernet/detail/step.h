@@ -22,13 +22,19 @@ struct StepPlan {
   Network frozen_network;
   double label_smoothing = 0;
   std::uint64_t key = 0;  // names the step's random masks
-  int shards = 1;
+  int shards = 1;         // that this process computes
+  // Of a batch shared out over several processes: images in all, and where this part's shards stand among
+  // all.
+  std::size_t batch_images = 0;  // 0: the batch is all there is
+  int first_shard = 0;
+  int all_shards = 0;
   bool bf16 = false;
 };
 
 struct PathReport {
-  double loss = 0;      // mean over the batch of what was minimised
-  double accuracy = 0;  // share of the batch whose label came first
+  // Of all the batch's images; a process's part of it where the batch is shared out.
+  double loss = 0;      // mean of what was minimised
+  double accuracy = 0;  // share whose label came first
 };
 
 // The gradients of every (path, shard), in that order; summed by the optimiser in exactly that order, so the

@@ -38,20 +38,24 @@ class ProgramTest : public testing::Test {
 
   // Runs it and kills it, with all it started, after that long. True when it was still running then.
   bool killed(const std::string& arguments, std::chrono::milliseconds after) {
-    const std::string command = std::string("exec ") + HWNAS_PROGRAM + " -q -C " + project_.string() + " " +
-                                arguments + " >/dev/null 2>&1 </dev/null";
-    const pid_t child = ::fork();
-    if (child == 0) {
-      ::setpgid(0, 0);
-      ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
-      ::_exit(127);
-    }
-    ::setpgid(child, child);
+    const pid_t child = start(arguments);
     std::this_thread::sleep_for(after);
     ::kill(-child, SIGKILL);
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return WIFSIGNALED(status);
+    return WIFSIGNALED(end_of(child));
+  }
+
+  // Runs it, sends it the signal as soon as it has made the file or folder, and gives its exit code; -1 when
+  // a signal ended it or nothing appeared within a minute.
+  int signalled(const std::string& arguments, int number, const std::string& once_there) {
+    const pid_t child = start(arguments);
+    bool there = false;
+    for (int i = 0; i < 6000 && !there; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      there = std::filesystem::exists(project_ / once_there);
+    }
+    ::kill(there ? child : -child, there ? number : SIGKILL);
+    const int status = end_of(child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
 
   void put(const std::string& name, const std::string& text) {
@@ -61,6 +65,25 @@ class ProgramTest : public testing::Test {
   std::string bytes(const std::string& name) const {
     const auto text = read_file(project_ / name);
     return text ? *text : "";
+  }
+
+  // In a process group of its own.
+  pid_t start(const std::string& arguments) {
+    const std::string command = std::string("exec ") + HWNAS_PROGRAM + " -q -C " + project_.string() + " " +
+                                arguments + " >/dev/null 2>&1 </dev/null";
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::setpgid(0, 0);
+      ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
+      ::_exit(127);
+    }
+    ::setpgid(child, child);
+    return child;
+  }
+  static int end_of(pid_t child) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return status;
   }
 
   std::filesystem::path project_ =

@@ -15,9 +15,11 @@ using Json = nlohmann::json;
 namespace fs = std::filesystem;
 using namespace data::testing_tools;
 
-constexpr const char* kTiny =
-    "train --space tiny --data procedural:classes=4,count=400,side=16,difficulty=0.05 --recipe sandwich "
-    "--length 0.15 --batch 32 --checkpoint-every 3";
+#define HWNAS_TINY                                                                                      \
+  "train --space tiny --data procedural:classes=4,count=400,side=16,difficulty=0.05 --recipe sandwich " \
+  "--batch 32"
+constexpr const char* kTiny = HWNAS_TINY " --length 0.15 --checkpoint-every 3";
+constexpr const char* kLong = HWNAS_TINY " --length 1000 --checkpoint-every 3";
 
 class TrainCommands : public ProgramTest {
  protected:
@@ -47,6 +49,23 @@ TEST_F(TrainCommands, KilledAtRandomMomentsItEndsWithTheSameSupernet) {
   ASSERT_EQ(hwnas(std::string("-q ") + kTiny + " --out cut"), 0) << errors_;
   ASSERT_NE(bytes("whole/supernet.safetensors"), "");
   EXPECT_EQ(bytes("cut/supernet.safetensors"), bytes("whole/supernet.safetensors"));
+}
+
+TEST_F(TrainCommands, OneAndTwoAndFourProcessesTrainTheSameSupernet) {
+  for (const std::string n : {"1", "2", "4"})
+    ASSERT_EQ(hwnas("-q " + std::string(kTiny) + " --shards 4 --nproc " + n + " --out by" + n), 0) << errors_;
+  ASSERT_NE(bytes("by1/supernet.safetensors"), "");
+  EXPECT_EQ(bytes("by1/supernet.safetensors"), bytes("by2/supernet.safetensors"));
+  EXPECT_EQ(bytes("by1/supernet.safetensors"), bytes("by4/supernet.safetensors"));
+  expect_refused(std::string(kTiny) + " --shards 3 --nproc 2 --out odd", "3 shards");
+}
+
+TEST_F(TrainCommands, AskedToStopItEndsWithACheckpointAndExitCode75) {
+  const std::string command = std::string(kLong) + " --shards 2 --nproc 2 --out asked";
+  EXPECT_EQ(signalled(command, SIGUSR1, "asked/checkpoints"), 75);
+  EXPECT_EQ(hwnas("-q " + command + " --seed 9"), 2);  // what it left is a whole checkpoint
+  EXPECT_THAT(errors_, HasSubstr("another run"));
+  EXPECT_EQ(signalled(std::string(kLong) + " --out alone", SIGTERM, "alone/checkpoints"), 75);
 }
 
 TEST_F(TrainCommands, AnotherQuestionInTheSameFolderIsRefused) {

@@ -89,7 +89,6 @@ TEST_F(Training, KilledAtAnyStepItContinuesToTheSameWeightsBitForBit) {
     if (child == 0) {
       options.on_step = [&](const TrainProgress& p) {
         if (p.step == victim) kill(getpid(), SIGKILL);
-        return true;
       };
       const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, 1);
       train_busy(options);
@@ -113,10 +112,7 @@ TEST_F(Training, LearnsAndKeepsTheLastCheckpointsAndTheBest) {
   double score = 1;
   options.score = [&](const Supernet&) -> Result<double> { return score /= 2; };  // the first is the best
   std::vector<double> losses;
-  options.on_step = [&](const TrainProgress& p) {
-    losses.push_back(p.paths.front().loss);
-    return true;
-  };
+  options.on_step = [&](const TrainProgress& p) { losses.push_back(p.paths.front().loss); };
   const Recipe recipe = recipe_of(
       R"({"name": "s", "phases": [{"name": "p", "steps": 25, "sampling": "sandwich",
           "distillation": {"teacher": "in_place"}, "optimizer": {"learning_rate": 0.05, "warmup_epochs": 0.3}}]})");

@@ -1,0 +1,26 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "supernet/ranks.h"
+
+namespace nas::apps {
+
+// Runs this command line as `count` processes on this machine that find each other (RANK, WORLD_SIZE, ...),
+// without its --nproc. Signals that ask to stop go on to all. Returns 0 or 75 when all ended so, else the
+// exit code of the first that failed; the others are then ended too.
+Result<int> launch_ranks(std::vector<std::string> arguments, int count);
+
+// The ranks that a launcher (ours, torchrun, srun, mpirun) started this process among; none where it is
+// alone.
+Result<std::optional<supernet::Ranks>> join_ranks();
+
+// Threads that a process may use, so that the ranks of this machine share its cores.
+std::size_t threads_of_a_rank();
+
+// From now on SIGINT, SIGTERM and SIGUSR1 only ask to stop; a second SIGINT ends the process.
+void watch_for_stop();
+bool stop_requested();
+
+}  // namespace nas::apps
