@@ -31,7 +31,10 @@ Matrix matrix(const Layer& l) {
     case LayerKind::conv:
     case LayerKind::patch_embed: {
       const std::int64_t window = std::int64_t{l.kernel} * l.kernel;
-      const std::int64_t channels = l.groups == 1 ? l.in.channels : l.in.channels / l.groups;
+      // Depthwise has one channel a group; divisions are slow.
+      const std::int64_t channels = l.groups == 1                ? l.in.channels
+                                    : l.groups == l.in.channels ? 1
+                                                                : l.in.channels / l.groups;
       return {l.out.channels, times(channels, window)};
     }
     case LayerKind::linear:
@@ -191,6 +194,14 @@ Cost cost(const Network& network, Precision precision) {
   std::int64_t all_macs = 0, all_params = 0, all_bytes = 0;
   for (const Layer& l : network.layers) {
     if (l.kind == LayerKind::activation || l.kind == LayerKind::add) continue;
+    if (l.kind == LayerKind::conv) {  // most of the work: its matrix is made once
+      const Matrix m = matrix(l);
+      const std::int64_t weights = times(m.rows, m.columns);
+      all_macs = plus(all_macs, times(weights, std::int64_t{l.out.height} * l.out.width));
+      all_params = plus(all_params, plus(weights, l.bias ? m.rows : 0));
+      all_bytes = plus(all_bytes, stored(m.rows, m.columns, weight_bits(l, precision), l.bias));
+      continue;
+    }
     all_macs = plus(all_macs, layer_macs(l));
     all_params = plus(all_params, layer_params(l));
     all_bytes = plus(all_bytes, bytes_within(network, l, precision));

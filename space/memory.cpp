@@ -180,7 +180,8 @@ class Builder {
 
   // The step of layer i, whose geometry is `l`.
   void add_step(const Layer& l, std::size_t i, const std::array<std::int32_t, 2>& inputs) {
-    MemoryStep made;
+    step_of_[i] = static_cast<std::int32_t>(program_.steps.size());
+    MemoryStep& made = program_.steps.emplace_back();
     made.layer = fusion_.anchor[i];
     made.inputs = inputs;
     const Sizes size = sizes(l);
@@ -190,8 +191,6 @@ class Builder {
     if (inputs[1] >= 0) share_second(l, i, bytes(inputs[1]), size, made);
     if (made.lead[0] == kSameStart && is_depthwise(l))
       made.scratch = align(depthwise_scratch(l, options_), options_.alignment);
-    step_of_[i] = static_cast<std::int32_t>(program_.steps.size());
-    program_.steps.push_back(made);
   }
 
   std::int32_t step(std::int32_t layer) const {

@@ -43,8 +43,12 @@ std::int32_t NetworkBuilder::conv(std::int32_t from, Site site, std::int32_t out
   layer.padding = kernel / 2;
   layer.groups = groups;
   layer.bias = bias;
-  const std::int32_t room = 2 * layer.padding - kernel;
-  layer.out = {out_channels, (layer.in.height + room) / stride + 1, (layer.in.width + room) / stride + 1};
+  // A division costs as much as the rest of the layer, and most strides are 1.
+  const auto windows = [&](std::int32_t extent) {
+    const std::int32_t room = extent + 2 * layer.padding - kernel;
+    return (stride == 1 ? room : room / stride) + 1;
+  };
+  layer.out = {out_channels, windows(layer.in.height), windows(layer.in.width)};
   return last();
 }
 

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <memory>
+#include <set>
 
 #include "space/family.h"
+#include "space/rounding.h"
 #include "space/staged/staged_plan.h"
 
 namespace nas {
@@ -150,6 +152,7 @@ class StagedReader {
       read_stage(stages[s], "stage" + std::to_string(s + 1) + ".");
     read_head();
     check_size();
+    check_groups();
     return {genes_.take(), [plan = plan_](const Genotype& g, Network& n) { nas::lower(*plan, g, n); }};
   }
 
@@ -280,6 +283,47 @@ class StagedReader {
                                      ", so at least that many pixels a side are needed");
     if (genes_.size() > 20'000)
       reader_.fail("stages", "make " + std::to_string(genes_.size()) + " genes; at most 20000 are supported");
+  }
+
+  // All widths that channels can get by the width multiplier.
+  std::set<std::int32_t> scaled(const Elastic<std::int32_t>& channels) const {
+    std::set<std::int32_t> all;
+    for (const double width : plan_->width.values)
+      for (const std::int32_t c : channels.values) all.insert(width == 1 ? c : make_divisible(c * width));
+    return all;
+  }
+
+  // Grouped 1x1 convolutions need channels that their groups divide, whatever is chosen.
+  void check_groups() {
+    if (reader_.errors() > 0) return;
+    std::set<std::int32_t> before = scaled(plan_->stem.channels);
+    for (std::size_t s = 0; s < plan_->stages.size(); ++s) {
+      const StagePlan& stage = plan_->stages[s];
+      const std::set<std::int32_t> out = scaled(stage.channels);
+      // All blocks behind the first are alike.
+      for (std::size_t k = 0; k < std::min<std::size_t>(2, stage.blocks.size()); ++k) {
+        check_groups(s, stage, stage.blocks[k], before, out);
+        before = out;
+      }
+    }
+  }
+
+  void check_groups(std::size_t s, const StagePlan& stage, const BlockPlan& block,
+                    const std::set<std::int32_t>& before, const std::set<std::int32_t>& out) {
+    if (stage.kind != BlockKind::mbconv && stage.kind != BlockKind::separable) return;
+    for (const Operation& op : block.operation.values) {
+      if (op.skip || op.groups == 1) continue;
+      const auto check = [&](std::int32_t channels) {
+        if (channels % op.groups != 0)
+          reader_.fail("stages", "stage " + std::to_string(s + 1) + ": " + std::to_string(op.groups) +
+                                     " groups do not divide " + std::to_string(channels) + " channels");
+        return channels % op.groups == 0;
+      };
+      const bool expands = stage.kind == BlockKind::mbconv && op.expand != 1;
+      if (!std::ranges::all_of(out, check)) return;
+      for (const std::int32_t in : before)
+        if (!check(in) || (expands && !check(expanded_channels(in, op.expand)))) return;
+    }
   }
 
   JsonReader& reader_;

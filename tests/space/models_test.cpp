@@ -4,11 +4,14 @@
 #include <tbb/global_control.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <regex>
 #include <set>
 
 #include "space/analysis.h"
 #include "space/arena.h"
+#include "space/base/file.h"
 #include "space/encoding.h"
 #include "space/energy.h"
 #include "space/network_builder.h"
@@ -303,6 +306,50 @@ TEST(Picture, HasABoxPerKernelAndEscapesItsTitle) {
   const std::string graph = dot(network, options);
   EXPECT_EQ(count(graph, "label="), kernels(network, {}).size() + 1);
   EXPECT_THAT(graph, testing::StartsWith("digraph \"a<b> & \\\"c\\\"\" {"));
+}
+
+// Pictures of the smallest network of `tiny`, looked at once. To renew them after a change that is meant:
+// hwnas space show tiny --min --svg tests/space/goldens/tiny-min.svg --dot tests/space/goldens/tiny-min.dot
+TEST(Picture, EqualsTheGoldenFilesCharacterByCharacter) {
+  const SearchSpace space = space_named("tiny");
+  const Network network = space.lower(space.smallest());
+  PictureOptions options;
+  options.title = "tiny " + space.short_id(space.smallest());
+  const auto golden = [](const std::string& name) {
+    const auto text = read_file(std::string(HWNAS_SOURCE_DIR) + "/tests/space/goldens/" + name);
+    return text ? *text : "missing";
+  };
+  EXPECT_EQ(svg(network, options), golden("tiny-min.svg"));
+  EXPECT_EQ(dot(network, options), golden("tiny-min.dot"));
+}
+
+// Read back from the picture: heights grow with the root of the channels, widths with the share of the MACs.
+TEST(Picture, DrawsBoxesToScale) {
+  const SearchSpace space = space_named("mcunet");
+  const Network network = space.lower(space.largest());
+  const std::string picture = svg(network, {});
+  const std::regex box(
+      "class=\"kernel\" x=\"([0-9.]+)\" y=\"[0-9.]+\" width=\"([0-9.]+)\" height=\"([0-9.]+)\"");
+  std::vector<std::array<double, 3>> boxes;
+  for (std::sregex_iterator i(picture.begin(), picture.end(), box), end; i != end; ++i)
+    boxes.push_back({std::stod((*i)[1]), std::stod((*i)[2]), std::stod((*i)[3])});
+  const std::vector<Kernel> drawn = kernels(network, {});
+  ASSERT_EQ(boxes.size(), drawn.size());
+  double x = 0;
+  const auto work = [&](std::size_t i) { return static_cast<double>(macs(drawn[i].anchor).count()); };
+  for (std::size_t i = 0; i < boxes.size(); ++i) {
+    EXPECT_NEAR(boxes[i][0], x, 0.01 * static_cast<double>(i + 1));  // side by side
+    x += boxes[i][1];
+    EXPECT_NEAR(boxes[i][2] / boxes[0][2],
+                std::sqrt(drawn[i].anchor.out.channels / double(drawn[0].anchor.out.channels)),
+                2e-3 * boxes[i][2] / boxes[0][2] + 0.02);
+    if (i > 0 && work(i) != work(0)) {  // twice the extra work, twice the extra width
+      const double extra = (boxes[i][1] - boxes[0][1]) / (work(i) - work(0));
+      EXPECT_NEAR(extra * static_cast<double>(macs(network).count()), 0.65 * 1200,
+                  0.65 * 1200 * 0.02 +
+                      0.01 * static_cast<double>(macs(network).count()) / std::abs(work(i) - work(0)));
+    }
+  }
 }
 
 }  // namespace

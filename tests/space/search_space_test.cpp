@@ -4,7 +4,6 @@
 #include <map>
 #include <set>
 
-#include "space/base/file.h"
 #include "space/rounding.h"
 #include "space/search_space.h"
 
@@ -205,106 +204,6 @@ TEST(SearchSpaceType, SaysInOneLineWhatIsWrongWithAnArchitectureText) {
               testing::HasSubstr("stage1.block2.kernel is active and needs a value"));
   EXPECT_THAT(message("r=8:c=8:d=1,1:k=3,-,-:e=2,-,-"), testing::HasSubstr("the part wb= is missing"));
   EXPECT_THAT(message("nonsense"), testing::HasSubstr("needs parts key=value"));
-}
-
-TEST(SpaceReader, ReportsEveryMistakeWithItsPlace) {
-  const std::string text = R"({
-  "name": "bad", "classes": 4, "resolution": [8, 16],
-  "stem": {"channels": 0, "stride": 2},
-  "stages": [
-    {"channels": 16, "depht": [1, 2], "kernel": [4, 3], "expand": []},
-    {"channels": [8, 8], "activation": "reluu"}
-  ],
-  "head": []
-})";
-  const auto space = parse_space(text, "bad.json");
-  ASSERT_FALSE(space);
-  const std::string all = to_string(space.error());
-  EXPECT_THAT(all, testing::HasSubstr(
-                       "bad.json:3:12: error: stem.channels: needs a number from 1 to 16384, found 0"));
-  EXPECT_THAT(
-      all, testing::HasSubstr("bad.json:5:22: error: stages[0].depht: unknown key; did you mean \"depth\"?"));
-  EXPECT_THAT(all, testing::HasSubstr("stages[0].kernel: needs odd sizes"));
-  EXPECT_THAT(all, testing::HasSubstr("stages[0].expand: needs at least one value"));
-  EXPECT_THAT(all, testing::HasSubstr("stages[1].channels: holds a value twice"));
-  EXPECT_THAT(all, testing::HasSubstr("did you mean \"relu\"?"));
-  EXPECT_THAT(all, testing::HasSubstr("head: needs one"));
-  EXPECT_EQ(space.error().kind, ErrorKind::usage);
-}
-
-TEST(SpaceReader, ReadsTheExampleOfTheDocumentation) {
-  const auto page = read_file(std::string(HWNAS_SOURCE_DIR) + "/docs/spaces.md");
-  ASSERT_TRUE(page);
-  const std::size_t start = page->find("```json") + 7;
-  const auto space = parse_space(page->substr(start, page->find("```", start) - start), "docs/spaces.md");
-  ASSERT_TRUE(space) << to_string(space.error());
-  EXPECT_EQ(space->genes().size(), 17u);
-}
-
-TEST(SpaceReader, RefusesAResolutionThatTheStridesCannotTake) {
-  const auto space = load_space("ofa-mbv3-w1.0", {.classes = 0, .resolutions = {16}});
-  ASSERT_FALSE(space);
-  EXPECT_THAT(space.error().message, testing::HasSubstr("16 is too small: the strides multiply to 32"));
-}
-
-TEST(SpaceReader, RefusesAbsurdSizesAtOnce) {
-  const auto deep = parse_space(R"({"name":"x","classes":2,"resolution":32,"stem":{"channels":8},
-    "stages":[{"channels":8,"depth":1000000}],"head":[{"kind":"pool"}]})",
-                                "x.json");
-  ASSERT_FALSE(deep);
-  EXPECT_THAT(deep.error().message, testing::HasSubstr("stages[0].depth"));
-  std::string stages;
-  for (int i = 0; i < 60; ++i)
-    stages += std::string(i > 0 ? "," : "") + R"({"channels":[8,16,24],"depth":[1,64],"kernel":[3,5],
-    "expand":[1,2,3],"squeeze_excite":[false,true],"activation":["relu","swish"],"weight_bits":[4,8],"bits":"layer","activation_bits":[4,8]})";
-  const auto wide =
-      parse_space(R"({"name":"x","classes":2,"resolution":32,"stem":{"channels":8},"stages":[)" + stages +
-                      R"(],"head":[{"kind":"pool"}]})",
-                  "x.json");
-  ASSERT_FALSE(wide);
-  EXPECT_THAT(wide.error().message, testing::HasSubstr("at most 20000"));
-}
-
-TEST(SpaceReader, SuggestsTheNearestBuiltInName) {
-  EXPECT_THAT(load_space("ofa-mbv3-w1.1").error().message, testing::HasSubstr("did you mean \"ofa-mbv3-w1"));
-  EXPECT_THAT(load_space("/nowhere/space.json").error().message, testing::HasSubstr("cannot open"));
-}
-
-TEST(SpaceReader, SurvivesThousandsOfMutatedDefinitions) {
-  const std::string original = kSmall;
-  int accepted = 0;
-  for (std::uint64_t i = 0; i < 4000; ++i) {
-    Rng rng(9, "fuzz", 0, i);
-    std::string text = original;
-    const std::uint64_t edits = 1 + rng.below(4);
-    for (std::uint64_t e = 0; e < edits; ++e) {
-      const std::size_t at = rng.below(text.size());
-      switch (rng.below(4)) {
-        case 0:
-          text[at] = static_cast<char>(rng.below(256));
-          break;
-        case 1:
-          text.erase(at, 1 + rng.below(8));
-          break;
-        case 2:
-          text.insert(at, text.substr(rng.below(text.size()), 1 + rng.below(12)));
-          break;
-        default:
-          text.insert(at, std::to_string(rng.next()));
-          break;
-      }
-      if (text.empty()) text = "{";
-    }
-    const auto space = parse_space(text, "fuzz.json");
-    if (!space) {
-      EXPECT_FALSE(space.error().message.empty());
-      continue;
-    }
-    ++accepted;
-    Rng draw(9, "fuzz draw", 0, i);
-    EXPECT_TRUE(validate(space->lower(space->sample(draw))));
-  }
-  EXPECT_GT(accepted, 20);
 }
 
 }  // namespace
