@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "apps/configuration_page.h"
 #include "apps/option_tree.h"
 
 namespace nas::apps {
@@ -35,8 +36,15 @@ void add_completion_commands(CLI::App& app, Context& context) {
   });
   CLI::App* man = add_command(app, "man", "The manual page, made from the commands themselves",
                               {"hwnas man > hwnas.1", "hwnas man | man -l -"});
-  man->callback([&app, &context] {
-    context.action = [&app, &context]() -> Result<int> {
+  auto configuration = std::make_shared<bool>(false);
+  man->add_flag("--configuration", *configuration, "The keys of hwnas.json and search files, as Markdown");
+  man->callback([&app, &context, configuration] {
+    context.action = [&app, &context, configuration]() -> Result<int> {
+      if (*configuration) {
+        NAS_TRY(page, configuration_page());
+        std::fputs(page.c_str(), stdout);
+        return 0;
+      }
       prefer_torch(context);
       std::fputs(manual(option_tree(app), version()).c_str(), stdout);
       return 0;

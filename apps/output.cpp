@@ -80,10 +80,19 @@ void print_table(const std::vector<Column>& columns, const std::vector<Record>& 
   for (const auto& row : cells) line(row);
 }
 
+// What is printed reaches a pipe before what is said on stderr next.
+struct Flushed {
+  Flushed() = default;
+  Flushed(const Flushed&) = delete;
+  Flushed& operator=(const Flushed&) = delete;
+  ~Flushed() { std::fflush(stdout); }
+};
+
 }  // namespace
 
 void print_records(const Context& context, const std::vector<Column>& columns,
                    const std::vector<Record>& records) {
+  const Flushed flushed;
   const std::vector<Column> shown_columns = chosen(context, columns);
   if (context.format == "json") {
     std::puts(Record(records).dump(2).c_str());
@@ -109,6 +118,7 @@ void print_records(const Context& context, const std::vector<Column>& columns,
 }
 
 void print_record(const Context& context, const std::vector<Column>& columns, const Record& record) {
+  const Flushed flushed;
   if (context.format == "json" || context.format == "jsonl") {
     std::puts(record.dump(context.format == "json" ? 2 : -1).c_str());
     return;

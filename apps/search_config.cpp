@@ -98,8 +98,8 @@ Result<ProblemParts> read_problem(JsonReader& reader, const std::string& base, c
   const std::string kind = reader.word("kind", {"networks", "csv", "closed-form"});
   if (kind == "networks") {
     NAS_TRY(problem, read_network_problem(reader, base, project));
-    return ProblemParts{std::move(problem.space), std::move(problem.evaluator), std::move(problem.known), nullptr,
-                        std::move(problem.notes)};
+    return ProblemParts{std::move(problem.space), std::move(problem.evaluator), std::move(problem.known),
+                        nullptr, std::move(problem.notes)};
   }
   if (kind == "csv") {
     std::map<std::string, std::string> columns;
@@ -152,7 +152,36 @@ search::StrategyConfig read_strategy(JsonReader reader) {
   return config;
 }
 
+// What stands at the top of the file, in its order; "problem" is left to the caller.
+struct TopKeys {
+  std::string name, budget;
+  std::uint64_t seed = 1;
+  search::Problem question;
+  search::StrategyConfig strategy;
+  std::int64_t stall = 0;
+};
+
+TopKeys read_top(JsonReader& reader, const std::string& name) {
+  TopKeys top;
+  reader.raw("$schema");
+  top.name = reader.text("name", name);
+  top.seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, 1));
+  top.budget = reader.text("budget", "1000evals");
+  top.question = read_question(reader);
+  top.strategy = read_strategy(reader.object("strategy"));
+  top.stall = reader.integer("stall", 0, INT64_MAX, 0);
+  return top;
+}
+
 }  // namespace
+
+void read_search_keys(const JsonDocument& document) {
+  std::vector<Error> errors;
+  JsonReader reader(document, errors);
+  read_top(reader, "the file's name");
+  JsonReader problem = reader.object("problem", true);
+  static_cast<void>(read_problem(problem, "", ""));
+}
 
 Result<SearchPlan> read_search_plan(const std::string& path, const std::vector<std::string>& settings,
                                     std::optional<std::uint64_t> seed, const std::string& budget,
@@ -168,26 +197,20 @@ Result<SearchPlan> read_search_plan(const std::string& path, const std::vector<s
   }
   std::vector<Error> errors;
   JsonReader reader(document, errors);
-  reader.raw("$schema");
-  const std::string name = reader.text("name", std::filesystem::path(path).stem().string());
-  const auto run_seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, 1));
-  const std::string budget_text = reader.text("budget", "1000evals");
-  const search::Problem question = read_question(reader);
-  const search::StrategyConfig strategy = read_strategy(reader.object("strategy"));
-  const std::int64_t stall = reader.integer("stall", 0, INT64_MAX, 0);
+  TopKeys top = read_top(reader, std::filesystem::path(path).stem().string());
   JsonReader problem_reader = reader.object("problem", true);
   const auto base = std::filesystem::absolute(path).parent_path().string();
   const auto parts = read_problem(problem_reader, base, project);
   reader.done();
   if (!errors.empty()) return join_errors(errors);
   if (!parts) return parts.error();
-  NAS_TRY(limits, search::parse_budget(budget_text));
-  NAS_TRY(judge, search::Judge::make(question, parts->evaluator.metrics));
-  SearchPlan plan{name,         parts->space,          std::move(judge), parts->evaluator,
-                  parts->known, parts->listing,        strategy,         {},
-                  run_seed,     document.root().dump(), parts->notes};
+  NAS_TRY(limits, search::parse_budget(top.budget));
+  NAS_TRY(judge, search::Judge::make(top.question, parts->evaluator.metrics));
+  SearchPlan plan{top.name,     parts->space,           std::move(judge), parts->evaluator,
+                  parts->known, parts->listing,         top.strategy,     {},
+                  top.seed,     document.root().dump(), parts->notes};
   plan.options.budget = limits;
-  plan.options.stall.evaluations = static_cast<std::size_t>(stall);
+  plan.options.stall.evaluations = static_cast<std::size_t>(top.stall);
   return plan;
 }
 

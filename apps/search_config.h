@@ -11,6 +11,7 @@
 #include "search/run_folder.h"
 #include "search/strategies.h"
 #include "space/base/result.h"
+#include "space/json/document.h"
 
 namespace nas::apps {
 
@@ -34,5 +35,9 @@ struct SearchPlan {
 Result<SearchPlan> read_search_plan(const std::string& path, const std::vector<std::string>& settings,
                                     std::optional<std::uint64_t> seed, const std::string& budget,
                                     const std::string& project);
+
+// Reads the keys of a search's configuration as read_search_plan() does, but builds nothing and reports no
+// errors: for noting which keys there are.
+void read_search_keys(const JsonDocument& document);
 
 }  // namespace nas::apps

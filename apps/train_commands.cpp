@@ -344,7 +344,19 @@ Result<int> run_sweep(const Context& context, const SweepOptions& o) {
 
 struct FrontOptions {
   std::string run, front, split = "test";
+  std::size_t networks = 0;  // at most; 0: all
 };
+constexpr std::size_t kMostRows = 12;  // of a table that people read
+
+// `most` of them (0: all), evenly, the first and the last included.
+template <class T>
+std::vector<T> spread(const std::vector<T>& all, std::size_t most) {
+  if (most == 0 || all.size() <= most) return all;
+  std::vector<T> some;
+  for (std::size_t i = 0; i < most; ++i)
+    some.push_back(all[most < 2 ? 0 : i * (all.size() - 1) / (most - 1)]);
+  return some;
+}
 
 // One line a network, as `hwnas report` reads them.
 std::string prediction_lines(const std::vector<Record>& records, const std::string& split) {
@@ -371,7 +383,7 @@ Result<int> run_check(const Context& context, const FrontOptions& o) {
   NAS_TRY(job, open_train_job(config));
   NAS_TRY(loaded, load_supernet(o.run + "/supernet.safetensors", job.space, {config.seed, config.device}));
   std::vector<std::string> names;
-  const auto front = found.history.front();
+  const auto front = spread(found.history.front(), o.networks);
   for (const search::Row row : front) names.push_back(found.texts[row]);
   if (names.empty()) return Error{"the front is empty", folder.string(), ErrorKind::infeasible};
   NAS_TRY(records, score_all(job, loaded.supernet, names,
@@ -389,7 +401,11 @@ Result<int> run_check(const Context& context, const FrontOptions& o) {
   NAS_CHECK(write_file(folder / "predictions.jsonl", prediction_lines(records, o.split)));
   std::vector<Column> columns = kScoreColumns;
   if (!predicted.empty()) columns.insert(columns.begin() + 1, {"top1_predicted", "top-1 predicted"});
-  print_records(context, columns, records);
+  const bool table = context.format == "table";
+  print_records(context, columns, spread(records, table ? kMostRows : 0));
+  if (table && !context.quiet && records.size() > kMostRows)
+    std::fprintf(stderr, "%zu of %zu networks; all are in %s\n", kMostRows, records.size(),
+                 (folder / "predictions.jsonl").c_str());
   if (predicted.size() < 2 || context.quiet) return 0;
   NAS_TRY(score, learn::evaluate(measured, predicted));
   std::fprintf(
@@ -478,6 +494,8 @@ void add_train_commands(CLI::App& app, Context& context) {
   check_command->add_option("--run", check->run, "Folder of the training run")->required();
   check_command->add_option("--split", check->split, "validation or test")
       ->check(CLI::IsMember({"validation", "test"}));
+  check_command->add_option("--networks", check->networks,
+                            "At most so many, evenly over the front; 0: all of it");
   check_command->callback(
       [&context, check] { context.action = [&context, check] { return run_check(context, *check); }; });
 }

@@ -47,12 +47,7 @@ Target read_target(JsonReader& reader, const fs::path& project) {
 
 }  // namespace
 
-Result<LineConfig> read_line_config(const fs::path& project) {
-  const fs::path path = project / "hwnas.json";
-  std::error_code ignored;
-  if (!fs::exists(path, ignored))
-    return usage_error("no hwnas.json here; `hwnas init DIR --template mcu` makes one", project.string());
-  NAS_TRY(document, JsonDocument::load(path.string()));
+Result<LineConfig> read_line_document(const JsonDocument& document, const fs::path& project) {
   std::vector<Error> errors;
   JsonReader reader(document, errors);
   reader.raw("$schema");
@@ -69,6 +64,7 @@ Result<LineConfig> read_line_config(const fs::path& project) {
   config.strategy = search.text("strategy", config.strategy);
   config.evaluations = search.integer("evaluations", 1, 1'000'000'000, config.evaluations);
   config.sweep = search.integer("sweep", 30, 1'000'000, config.sweep);
+  config.check = search.integer("check", 2, 1'000'000, config.check);
   search.done();
   JsonReader profile = reader.object("profile");
   config.max_kernels = static_cast<std::size_t>(profile.integer("max_kernels", 0, 1'000'000, 0));
@@ -82,6 +78,15 @@ Result<LineConfig> read_line_config(const fs::path& project) {
   reader.done();
   if (!errors.empty()) return join_errors(errors);
   return config;
+}
+
+Result<LineConfig> read_line_config(const fs::path& project) {
+  const fs::path path = project / "hwnas.json";
+  std::error_code ignored;
+  if (!fs::exists(path, ignored))
+    return usage_error("no hwnas.json here; `hwnas init DIR --template mcu` makes one", project.string());
+  NAS_TRY(document, JsonDocument::load(path.string()));
+  return read_line_document(document, project);
 }
 
 std::vector<std::string> template_names() {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "space/base/result.h"
+#include "space/json/document.h"
 
 namespace nas::apps {
 
@@ -31,9 +32,13 @@ struct LineConfig {
   std::string strategy = "nsga2";
   std::int64_t evaluations = 2000;  // that the search asks of its models, a target
   std::int64_t sweep = 200;         // sub-networks whose accuracy is measured once, for all targets
+  std::int64_t check = 24;          // networks of a front measured on the test images at most
   std::size_t max_kernels = 0;      // of a latency table; 0: all
   std::vector<Target> targets;
 };
+
+// A project's configuration from its text.
+Result<LineConfig> read_line_document(const JsonDocument& document, const std::filesystem::path& project);
 
 // Reads DIR/hwnas.json. All problems at once, with their places. Devices are looked up.
 Result<LineConfig> read_line_config(const std::filesystem::path& project);

@@ -85,11 +85,8 @@ Stage profile_stage(const LineConfig& c, const Target& t) {
 
 // The search, and random ones of the same question that the report draws it against.
 Stage search_stage(const Target& t) {
-  Stage stage{"search " + t.name,
-              {{"search", search_file(t)}},
-              {search_file(t), kSweep, session_file(t)},
-              {"runs/" + t.name},
-              {"runs/" + t.name}};
+  Stage stage{"search " + t.name, {{"search", search_file(t)}}, {search_file(t), kSweep, session_file(t)},
+              {"runs/" + t.name}, {"runs/" + t.name},           1};
   for (int seed = 1; seed <= 5; ++seed) {
     const std::string name = t.name + "-random-" + std::to_string(seed);
     stage.commands.push_back({"search", search_file(t), "--set", "strategy.name=random", "--seed",
@@ -99,9 +96,9 @@ Stage search_stage(const Target& t) {
   return stage;
 }
 
-Stage check_stage(const Target& t) {
+Stage check_stage(const LineConfig& c, const Target& t) {
   return {"check " + t.name,
-          {{"check", t.name, "--run", kSupernet}},
+          {{"check", t.name, "--run", kSupernet, "--networks", std::to_string(c.check)}},
           {"runs/" + t.name + "/front.json", std::string(kSupernet) + "/supernet.safetensors"},
           {"runs/" + t.name + "/predictions.jsonl"},
           {}};
@@ -144,7 +141,7 @@ std::vector<Stage> line_stages(const LineConfig& config) {
   for (const Target& t : config.targets) {
     stages.push_back(profile_stage(config, t));
     stages.push_back(search_stage(t));
-    stages.push_back(check_stage(t));
+    stages.push_back(check_stage(config, t));
     stages.push_back(export_stage(t));
     stages.push_back(verify_stage(t));
   }

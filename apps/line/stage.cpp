@@ -202,11 +202,12 @@ Result<StageEnd> run_stage(const fs::path& project, const Stage& stage, bool qui
   const int log = ::open(log_path.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
   if (log < 0) return Error{std::string("cannot write: ") + std::strerror(errno), log_path.string()};
   StageEnd end;
-  for (const auto& command : stage.commands) {
+  for (std::size_t i = 0; i < stage.commands.size(); ++i) {
+    const auto& command = stage.commands[i];
     const std::string line = "$ " + command_line(command) + "\n";
     if (::write(log, line.data(), line.size()) < 0) break;
     if (!quiet) ::write(STDERR_FILENO, line.data(), line.size());
-    const auto one = run_command(project, stage, command, log, quiet);
+    const auto one = run_command(project, stage, command, log, quiet || i >= stage.shown);
     if (!one) {
       ::close(log);
       return one.error();

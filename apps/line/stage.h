@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@ struct Stage {
   std::vector<std::string> reads;                  // files and folders
   std::vector<std::string> makes;
   std::vector<std::string> clears;  // folders to remove before the commands run: made whole or not at all
+  std::size_t shown = SIZE_MAX;     // of so many commands the output is shown; of later ones only their line
 };
 
 // What a finished stage left on record.

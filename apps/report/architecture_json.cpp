@@ -1,6 +1,7 @@
 #include "apps/report/architecture_json.h"
 
 #include <algorithm>
+#include <fstream>
 
 #include "devices/profile.h"
 #include "latency/measure/kernel_set.h"
@@ -44,14 +45,16 @@ Json block_json(const ArenaBlock& block, const std::string& name) {
 }  // namespace
 
 ArchitectureBook::ArchitectureBook(SearchSpace space, const std::vector<latency::Session>& sessions,
-                                   const std::filesystem::path& device_folder)
+                                   const std::filesystem::path& device_folder, const std::string& precision)
     : space_(std::move(space)) {
+  const std::string wanted =
+      precision.empty() && !sessions.empty() ? sessions.front().info.precision : precision;
+  if (!wanted.empty() && wanted != "int8") precision_ = {32, 32};
   for (const char* name : kColumns) columns_[name] = Json::array();
   for (const latency::Session& session : sessions) {
     if (times_.empty()) {
       const auto device = devices::load_profile(session.info.device, device_folder);
       if (device) fusion_ = device->fusion;
-      if (session.info.precision != "int8") precision_ = {32, 32};
     }
     session_names_.push_back({{"device", session.info.device}, {"unit", session.info.unit}});
     auto& times = times_.emplace_back();
@@ -72,6 +75,19 @@ Json ArchitectureBook::network(const std::string& text) {
   Json numbers = Json::array();
   for (const Kernel& kernel : kernels(network, fusion_)) numbers.push_back(number_of(network, kernel));
   return numbers;
+}
+
+std::optional<double> ArchitectureBook::time_on_first(const std::string& text) const {
+  const auto genotype = space_.parse(text);
+  if (!genotype || times_.empty()) return std::nullopt;
+  double sum = 0;
+  for (const Kernel& kernel :
+       kernels(latency::with_precision(space_.lower(*genotype), precision_), fusion_)) {
+    const auto found = times_.front().find(signature(kernel));
+    if (found == times_.front().end()) return std::nullopt;
+    sum += found->second;
+  }
+  return sum;
 }
 
 std::int64_t ArchitectureBook::number_of(const Network& network, const Kernel& k) {
@@ -139,19 +155,46 @@ const Json& ArchitectureBook::details(const std::string& text) {
   return found->second = std::move(json);
 }
 
-std::optional<SearchSpace> space_of_run(const std::string& name, const std::vector<std::string>& genes,
-                                        const Json& config) {
-  std::vector<std::string> names{name};
-  const auto take = [&](const Json& where) {
-    if (where.is_object() && where.contains("space") && where["space"].is_string())
-      names.push_back(where["space"].get<std::string>());
-  };
-  if (config.is_object()) {
-    take(config);
-    if (config.contains("problem")) take(config["problem"]);
+namespace {
+
+// A space as some file names it, for so many classes (0: its own).
+struct NamedSpace {
+  std::string name;
+  int classes = 0;
+};
+
+void take_space(const Json& where, const char* classes, std::vector<NamedSpace>& out) {
+  if (!where.is_object() || !where.contains("space") || !where["space"].is_string()) return;
+  const bool counted = classes != nullptr && where.contains(classes) && where[classes].is_number_integer();
+  out.push_back({where["space"].get<std::string>(), counted ? where[classes].get<int>() : 0});
+}
+
+// The first line of the sweep that a search of trained networks names; files of `hwnas run` lie in searches/.
+void take_from_sweep(const Json& problem, const std::filesystem::path& project,
+                     std::vector<NamedSpace>& out) {
+  if (!problem.is_object() || !problem.contains("accuracy") || !problem["accuracy"].is_string()) return;
+  for (const auto& base : {project, project / "searches"}) {
+    std::ifstream file((base / problem["accuracy"].get<std::string>()).lexically_normal());
+    std::string line;
+    if (std::getline(file, line)) take_space(Json::parse(line, nullptr, false), "classes", out);
   }
-  for (const std::string& candidate : names) {
-    auto space = load_space(candidate);
+}
+
+}  // namespace
+
+std::optional<SearchSpace> space_of_run(const std::string& name, const std::vector<std::string>& genes,
+                                        const Json& config, const std::filesystem::path& project) {
+  std::vector<NamedSpace> names{{name, 0}};
+  take_space(config, nullptr, names);
+  if (config.is_object() && config.contains("problem")) {
+    take_space(config["problem"], nullptr, names);
+    take_from_sweep(config["problem"], project, names);
+  }
+  for (const NamedSpace& candidate : names) {
+    SpaceOverrides change;
+    if (candidate.classes > 0) change.classes = candidate.classes;
+    auto space = load_space(candidate.name, change);
+    if (!space) space = load_space((project / candidate.name).string(), change);
     if (!space) continue;
     const auto same = [](const Gene& gene, const std::string& wanted) { return gene.name == wanted; };
     if (std::ranges::equal(space->genes(), genes, same)) return *std::move(space);

@@ -18,10 +18,10 @@ namespace nas::report {
 // kernel with its place in the network is written once ("parts") and a network is a list of numbers.
 class ArchitectureBook {
  public:
-  // `sessions` (may be empty) give measured times by signature; fusion and precision are the first one's,
-  // else plain fusion and int8.
+  // `sessions` (may be empty) give measured times by signature; fusion is the first one's, else plain;
+  // precision ("int8", "fp32") where it is empty too, else int8.
   ArchitectureBook(SearchSpace space, const std::vector<latency::Session>& sessions,
-                   const std::filesystem::path& device_folder);
+                   const std::filesystem::path& device_folder, const std::string& precision = {});
 
   const SearchSpace& space() const { return space_; }
   // Numbers of the genotype's parts; null where the genotype is none of this space.
@@ -32,6 +32,9 @@ class ArchitectureBook {
   // Parts from number `first` on, as columns: name, signature, kind, window, stride, groups, in, out, macs,
   // params, weight_bytes, stage, and measured times, one list a session.
   nlohmann::ordered_json parts(std::size_t first = 0) const;
+  // The sum of the first session's times over the network's kernels, in the session's unit; empty where a
+  // kernel is not in its table.
+  std::optional<double> time_on_first(const std::string& text) const;
   std::string id(const std::string& text) const;  // the architecture's short name; empty where it is none
 
  private:
@@ -46,9 +49,11 @@ class ArchitectureBook {
   std::map<std::string, nlohmann::ordered_json> details_;  // by text
 };
 
-// The space that a run names: built in, or the file that its configuration points to. Its genes must be the
-// run's.
+// The space that a run names: built in, the file that its configuration points to, or the one that its sweep
+// of accuracies was made from (with as many classes). Its genes must be the run's. Relative paths are of
+// `project`.
 std::optional<SearchSpace> space_of_run(const std::string& name, const std::vector<std::string>& genes,
-                                        const nlohmann::ordered_json& config);
+                                        const nlohmann::ordered_json& config,
+                                        const std::filesystem::path& project);
 
 }  // namespace nas::report

@@ -78,7 +78,45 @@ Result<Json> predictions_json(const fs::path& file) {
     else
       ++bad;
   }
-  return Json{{"name", file.filename().string()}, {"rows", rows}, {"unusable_lines", bad}};
+  // Beside a search: the measurements of its candidates.
+  const fs::path folder = fs::absolute(file).parent_path();
+  std::error_code ignored;
+  const bool of_search = fs::exists(folder / "run.json", ignored);
+  return Json{{"name", file.filename().string()},
+              {"run", of_search ? Json(folder.filename().string()) : Json(nullptr)},
+              {"rows", rows},
+              {"unusable_lines", bad}};
+}
+
+Json stages_json(const fs::path& folder) {
+  std::vector<std::pair<fs::file_time_type, Json>> found;
+  std::error_code failed;
+  for (fs::directory_iterator it(folder, failed), end; !failed && it != end; it.increment(failed)) {
+    const auto text = read_file(it->path(), 1 << 20);
+    const Json record = text ? Json::parse(*text, nullptr, false) : Json();
+    if (!record.is_object() || !record.contains("stage")) continue;
+    std::error_code gone;
+    found.emplace_back(fs::last_write_time(it->path(), gone),
+                       Json{{"stage", record["stage"]},
+                            {"seconds", record.value("seconds", Json())},
+                            {"peak_kilobytes", record.value("peak_kilobytes", Json())}});
+  }
+  std::ranges::sort(found, {}, [](const auto& one) { return std::pair(one.first, one.second.dump()); });
+  Json rows = Json::array();
+  for (auto& [time, row] : found) rows.push_back(std::move(row));
+  return rows;
+}
+
+Json hashes_json(const std::vector<fs::path>& files, const fs::path& project) {
+  Json rows = Json::array();
+  for (const fs::path& file : files) {
+    const auto hash = sha256_file(file);
+    if (!hash) continue;
+    const fs::path inside = fs::absolute(file).lexically_relative(fs::absolute(project).lexically_normal());
+    const bool outside = inside.empty() || *inside.begin() == "..";
+    rows.push_back({{"file", (outside ? file : inside).string()}, {"sha256", *hash}});
+  }
+  return rows;
 }
 
 Result<Json> tasks_json(results::Store& store) {

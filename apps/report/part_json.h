@@ -25,6 +25,14 @@ Result<nlohmann::ordered_json> export_json(const std::filesystem::path& folder);
 // "low", "high", "measured"} (low and high optional). Unusable lines are counted.
 Result<nlohmann::ordered_json> predictions_json(const std::filesystem::path& file);
 
+// What `hwnas run` recorded of its finished stages in `folder`: name, seconds, peak memory, in order of
+// ending.
+nlohmann::ordered_json stages_json(const std::filesystem::path& folder);
+
+// SHA-256 of files, by their path within `project` where they are inside it.
+nlohmann::ordered_json hashes_json(const std::vector<std::filesystem::path>& files,
+                                   const std::filesystem::path& project);
+
 // Tasks and their attempts of a store by worker, for the time line; its devices, and its predictors' errors.
 Result<nlohmann::ordered_json> tasks_json(results::Store& store);
 Result<nlohmann::ordered_json> predictors_json(results::Store& store);

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/line/stage.h"
 #include "apps/report/report.h"
 
 namespace nas::apps {
@@ -14,12 +15,6 @@ struct ReportArguments {
   bool data = false;
 };
 
-std::string joined(const std::vector<std::string>& arguments) {
-  std::string text = "hwnas";
-  for (std::size_t i = 1; i < arguments.size(); ++i) text += " " + arguments[i];
-  return text;
-}
-
 std::string now_text() {
   const std::time_t now = std::time(nullptr);
   std::tm utc{};
@@ -30,8 +25,10 @@ std::string now_text() {
 }
 
 Result<int> report_command(const Context& context, const ReportArguments& a) {
-  const report::ReportOptions options{context.project,           a.names,   a.title,
-                                      joined(context.arguments), version(), now_text()};
+  const report::ReportOptions options{
+      context.project, a.names,
+      a.title,         command_line({context.arguments.begin() + 1, context.arguments.end()}),
+      version(),       now_text()};
   if (a.data) {
     NAS_TRY(reporter, report::Reporter::open(options));
     std::puts(

@@ -5,6 +5,8 @@
 #include <sstream>
 
 #include "apps/report/architecture_json.h"
+#include "apps/report/comparison.h"
+#include "apps/report/crossed.h"
 #include "apps/report/part_json.h"
 #include "apps/report/report.h"
 #include "apps/report/search_json.h"
@@ -53,8 +55,9 @@ struct Reporter::Impl {
   Result<void> refresh();
   Result<void> find();
   void add_search(Result<SearchSource> source, const std::string& name);
-  std::vector<latency::Session> sessions();
+  std::vector<latency::Session> sessions(const Json& config) const;
   std::vector<fs::path> other_files() const;
+  std::vector<fs::path> all_files() const;
   void read_others();
   void read_store();
   std::vector<double> reference(const Shown& shown) const;
@@ -62,14 +65,29 @@ struct Reporter::Impl {
   Json growing(Shown& shown, const Known& known);
   Json architectures(Shown& shown, std::span<const Row> rows, std::size_t parts);
   Json comparison() const;
+  Json crossed() const;
   std::string title() const;
 };
 
-std::vector<latency::Session> Reporter::Impl::sessions() {
+// The search's own session first.
+std::vector<latency::Session> Reporter::Impl::sessions(const Json& config) const {
+  const std::string text = config.is_object() && config.contains("problem") ? config["problem"].dump() : "";
+  const auto own = [&](const fs::path& path) {
+    return text.find(path.filename().string()) != std::string::npos;
+  };
+  std::vector<fs::path> ordered = paths.sessions;
+  std::ranges::stable_partition(ordered, own);
   std::vector<latency::Session> found;
-  for (const fs::path& path : paths.sessions)
+  for (const fs::path& path : ordered)
     if (auto session = latency::load_session(path)) found.push_back(*std::move(session));
   return found;
+}
+
+// How a search of `hwnas run` stores its networks' numbers; empty: not said.
+std::string precision_of(const Json& config) {
+  const Json problem = config.is_object() ? config.value("problem", Json()) : Json();
+  const Json word = problem.is_object() ? problem.value("precision", Json()) : Json();
+  return word.is_string() ? word.get<std::string>() : "";
 }
 
 void Reporter::Impl::add_search(Result<SearchSource> source, const std::string& name) {
@@ -79,7 +97,7 @@ void Reporter::Impl::add_search(Result<SearchSource> source, const std::string& 
   for (const fs::path& path : find_baselines(shown.source))
     if (auto other = SearchSource::of_folder(path)) shown.baselines.push_back(*std::move(other));
   const auto& record = shown.source.record();
-  if (auto space = space_of_run(record.space, record.genes, shown.fixed["config"])) {
+  if (auto space = space_of_run(record.space, record.genes, shown.fixed["config"], options.project)) {
     Json choices = Json::array();
     for (const Gene& gene : space->genes()) {
       Json labels = Json::array();
@@ -87,7 +105,9 @@ void Reporter::Impl::add_search(Result<SearchSource> source, const std::string& 
       choices.push_back(labels);
     }
     shown.fixed["choices"] = choices;
-    shown.book.emplace(*std::move(space), sessions(), options.project / "devices");
+    const Json& config = shown.fixed["config"];
+    shown.book.emplace(*std::move(space), sessions(config), options.project / "devices",
+                       precision_of(config));
   }
   searches.push_back(std::move(shown));
 }
@@ -95,8 +115,8 @@ void Reporter::Impl::add_search(Result<SearchSource> source, const std::string& 
 Result<void> Reporter::Impl::find() {
   NAS_TRY(found, find_sources(options.project, options.names));
   std::string text;
-  for (const auto* list :
-       {&found.searches, &found.trainings, &found.exports, &found.sessions, &found.predictions})
+  for (const auto* list : {&found.searches, &found.trainings, &found.exports, &found.sessions,
+                           &found.predictions, &found.stages})
     for (const fs::path& path : *list) text += path.string() + "\n";
   for (const std::string& name : found.stored_runs) text += name + "\n";
   const std::string signature = sha256(text).substr(0, 12);
@@ -123,6 +143,17 @@ std::vector<fs::path> Reporter::Impl::other_files() const {
   }
   if (paths.tasks)
     for (const char* name : {"hwnas.db", "hwnas.db-wal"}) files.push_back(options.project / name);
+  files.insert(files.end(), paths.stages.begin(), paths.stages.end());
+  return files;
+}
+
+// What the page was made from, for its provenance.
+std::vector<fs::path> Reporter::Impl::all_files() const {
+  std::vector<fs::path> files;
+  for (const fs::path& path : paths.searches)
+    for (const char* name : {"run.json", "candidates.jsonl"}) files.push_back(path / name);
+  for (const fs::path& file : other_files())
+    if (file.extension() == ".json" || file.extension() == ".jsonl") files.push_back(file);
   return files;
 }
 
@@ -140,14 +171,22 @@ void Reporter::Impl::read_store() {
 
 void Reporter::Impl::read_others() {
   others = {{"trainings", Json::array()},   {"sessions", Json::array()},   {"exports", Json::array()},
-            {"predictions", Json::array()}, {"predictors", Json::array()}, {"queue", nullptr}};
+            {"predictions", Json::array()}, {"predictors", Json::array()}, {"queue", nullptr},
+            {"stages", Json::array()}};
   const auto take = [&](const char* key, const fs::path& path, Result<Json> json) {
     if (json)
       others[key].push_back(*std::move(json));
     else
       notes.push_back(path.filename().string() + ": " + json.error().message);
   };
-  for (const fs::path& path : paths.trainings) take("trainings", path, training_json(path));
+  for (const fs::path& path : paths.trainings) {
+    take("trainings", path, training_json(path));
+    if (auto& all = others["trainings"]; !all.empty() && !all.back().contains("folder"))
+      all.back()["folder"] =
+          fs::absolute(path).lexically_relative(fs::absolute(options.project).lexically_normal()).string();
+  }
+  for (const fs::path& path : paths.stages)
+    for (const Json& row : stages_json(path)) others["stages"].push_back(row);
   for (const fs::path& path : paths.exports) take("exports", path, export_json(path));
   for (const fs::path& path : paths.predictions) take("predictions", path, predictions_json(path));
   for (const fs::path& path : paths.sessions) {
@@ -173,17 +212,14 @@ Result<void> Reporter::Impl::refresh() {
   return {};
 }
 
-// Of all searches with the same objectives, and the baselines of this one.
+// Of all searches with the same objectives, and their baselines.
 std::vector<double> Reporter::Impl::reference(const Shown& shown) const {
   std::vector<const SearchSource*> same;
-  const auto objectives = [](const SearchSource& s) {
-    std::string text;
-    for (const auto& o : s.record().problem.objectives)
-      text += o.metric + std::string(search::to_string(o.goal)) + "|";
-    return text;
-  };
-  for (const Shown& other : searches)
-    if (objectives(other.source) == objectives(shown.source)) same.push_back(&other.source);
+  for (const Shown& other : searches) {
+    if (objectives_of(other.source) != objectives_of(shown.source)) continue;
+    same.push_back(&other.source);
+    for (const SearchSource& random : other.baselines) same.push_back(&random);
+  }
   return common_reference(same);
 }
 
@@ -231,31 +267,22 @@ Json Reporter::Impl::growing(Shown& shown, const Known& known) {
 }
 
 Json Reporter::Impl::comparison() const {
-  Json rows = Json::array();
-  for (const Shown& shown : searches) {
-    const auto& history = shown.source.history();
-    const auto& first = searches.front().source.history();
-    std::size_t shared = 0;
-    if (history.gene_count() == first.gene_count())
-      for (Row row = 0; row < history.size(); ++row) shared += first.find(history.genes(row)).has_value();
-    const auto curve = progress_curve(history, reference(shown));
-    const auto& volumes = curve["hypervolume"];
-    rows.push_back({{"name", shown.source.name()},
-                    {"strategy", shown.source.record().strategy},
-                    {"seed", shown.source.record().seed},
-                    {"candidates", history.size()},
-                    {"front", history.front().size()},
-                    {"hypervolume", volumes.empty() ? Json(nullptr) : volumes.back()},
-                    {"shared", shared}});
-  }
-  return rows;
+  std::vector<Compared> all;
+  for (const Shown& shown : searches) all.push_back({&shown.source, &shown.baselines, reference(shown)});
+  return comparison_rows(all);
+}
+
+Json Reporter::Impl::crossed() const {
+  std::vector<CrossedSearch> all;
+  for (const Shown& shown : searches) all.push_back({&shown.source, shown.book ? &*shown.book : nullptr});
+  return crossed_fronts(all);
 }
 
 std::string Reporter::Impl::title() const {
   if (!options.title.empty()) return options.title;
   std::string text;
   for (const Shown& shown : searches) text += (text.empty() ? "" : ", ") + shown.source.name();
-  if (!text.empty()) return text;
+  if (!text.empty() && !options.names.empty()) return text;
   const fs::path project = fs::absolute(options.project).lexically_normal();
   return (project.has_filename() ? project : project.parent_path()).filename().string();
 }
@@ -302,6 +329,8 @@ Json Reporter::document() {
                 {"command", o.command},
                 {"runs", std::move(runs)},
                 {"comparison", impl_->comparison()},
+                {"crossed", impl_->crossed()},
+                {"files", hashes_json(impl_->all_files(), o.project)},
                 {"notes", impl_->notes}};
   document.update(impl_->others);
   document["cursor"] = cursor();
@@ -339,7 +368,7 @@ Json Reporter::since(const std::string& cursor) {
   if (!follows) return {{"cursor", now}, {"whole", document()}};
   Json runs = Json::array();
   for (std::size_t i = 0; i < known.size(); ++i) runs.push_back(impl_->growing(impl_->searches[i], known[i]));
-  Json answer{{"runs", std::move(runs)}, {"comparison", impl_->comparison()}};
+  Json answer{{"runs", std::move(runs)}, {"comparison", impl_->comparison()}, {"crossed", impl_->crossed()}};
   if (before[1] != impl_->others_signature) answer["others"] = impl_->others;
   answer["cursor"] = this->cursor();
   return answer;

@@ -4,6 +4,7 @@
 #include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "apps/report/architecture_json.h"
+#include "apps/report/run_summary.h"
 #include "apps/report/search_source.h"
 #include "space/base/file.h"
 #include "space/cost.h"
@@ -58,8 +59,9 @@ Result<search::Row> row_of(const report::SearchSource& run, const SearchSpace& s
 
 Result<Shown> of_run(const Context& context, const std::string& run_name, const std::string& which) {
   NAS_TRY(run, report::SearchSource::of_folder(run_folder(context.project, run_name)));
-  const auto space = report::space_of_run(run.record().space, run.record().genes,
-                                          Record::parse(run.record().config, nullptr, false));
+  const auto space =
+      report::space_of_run(run.record().space, run.record().genes,
+                           Record::parse(run.record().config, nullptr, false), context.project);
   if (!space)
     return usage_error(
         "the run's space \"" + run.record().space + "\" is not built in and its file was not found",
@@ -84,10 +86,6 @@ Result<Shown> find_shown(const Context& context, const ShowArguments& a) {
     return Shown{std::move(space), std::move(genotype)};
   }
   const std::size_t colon = a.what.rfind(':');
-  if (colon == std::string::npos)
-    return usage_error(
-        "\"" + a.what +
-        "\": required RUN:best, RUN:front[N], RUN:tNUMBER or RUN:ID, or an architecture with --space");
   return of_run(context, a.what.substr(0, colon), a.what.substr(colon + 1));
 }
 
@@ -107,6 +105,8 @@ std::vector<Record> layer_records(const Network& network) {
 }
 
 Result<int> show_command(const Context& context, const ShowArguments& a) {
+  if (a.space.empty() && a.what.find(':') == std::string::npos)
+    return show_curves(context, run_folder(context.project, a.what));
   NAS_TRY(shown, find_shown(context, a));
   const Network network = shown.space.lower(shown.genotype);
   PictureOptions picture;
@@ -144,11 +144,12 @@ Result<int> show_command(const Context& context, const ShowArguments& a) {
 
 void add_show_command(CLI::App& app, Context& context) {
   auto a = std::make_shared<ShowArguments>();
-  CLI::App* show =
-      add_command(app, "show", "One network of a run or a space: costs, layers, picture, graph",
-                  {"hwnas show mine:best --layers", "hwnas show largest --space tiny --svg tiny.svg"});
+  CLI::App* show = add_command(
+      app, "show", "One network of a run or a space: costs, layers, picture, graph; or a run's curves",
+      {"hwnas show mine:best --layers", "hwnas show mine", "hwnas show largest --space tiny --svg tiny.svg"});
   show->add_option("ARCH", a->what,
-                   "RUN:best, RUN:front[3], RUN:t120, RUN:ID, or with --space: smallest, largest, an "
+                   "RUN (a search or training run), RUN:best, RUN:front[3], RUN:t120, RUN:ID, or with "
+                   "--space: smallest, largest, an "
                    "architecture's text or JSON file")
       ->required();
   show->add_option("--space", a->space, "A built-in space or a JSON file");

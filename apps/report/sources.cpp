@@ -74,9 +74,42 @@ Result<bool> add_stored(const fs::path& project, const std::string& name, Source
   return static_cast<bool>(run);
 }
 
+// What a search was asked, as text: equal for searches that can be held against each other.
+std::string question_of(const search::RunRecord& r) {
+  std::string text = r.space;
+  for (const auto& o : r.problem.objectives) text += "|" + o.metric + std::string(search::to_string(o.goal));
+  for (const auto& c : r.problem.constraints)
+    text += "|" + c.metric + (c.min ? ">" + std::to_string(*c.min) : "") +
+            (c.max ? "<" + std::to_string(*c.max) : "");
+  return text;
+}
+
+// Random searches beside another search of the same question are its baseline, no searches of their own.
+void drop_baselines(SourcePaths& out) {
+  struct Asked {
+    fs::path folder;
+    std::string question;
+    bool random = false;
+  };
+  std::vector<Asked> all;
+  for (const fs::path& path : out.searches)
+    if (const auto record = search::load_record(path))
+      all.push_back({path, question_of(*record), record->strategy == "random"});
+  const auto is_baseline = [&](const fs::path& path) {
+    const auto me = std::ranges::find(all, path, &Asked::folder);
+    return me != all.end() && me->random && std::ranges::any_of(all, [&](const Asked& other) {
+             return !other.random && other.question == me->question &&
+                    other.folder.parent_path() == path.parent_path();
+           });
+  };
+  std::erase_if(out.searches, is_baseline);
+}
+
 Result<void> add_whole_project(const fs::path& project, SourcePaths& out) {
   add_one(project, out);
   add_below(project, out);
+  drop_baselines(out);
+  if (fs::is_directory(project / ".hwnas" / "stages")) out.stages.push_back(project / ".hwnas" / "stages");
   if (!is_file(project / "hwnas.db")) return {};
   NAS_TRY(store, results::Store::open(project, {.access = results::Access::read}));
   NAS_TRY(runs, results::list_runs(store));
@@ -113,19 +146,10 @@ Result<SourcePaths> find_sources(const fs::path& project, const std::vector<std:
 std::vector<fs::path> find_baselines(const SearchSource& search) {
   std::vector<fs::path> found;
   if (search.folder().empty()) return found;
-  const auto question = [](const search::RunRecord& r) {
-    std::string text = r.space;
-    for (const auto& o : r.problem.objectives)
-      text += "|" + o.metric + std::string(search::to_string(o.goal));
-    for (const auto& c : r.problem.constraints)
-      text += "|" + c.metric + (c.min ? ">" + std::to_string(*c.min) : "") +
-              (c.max ? "<" + std::to_string(*c.max) : "");
-    return text;
-  };
   for (const fs::path& sibling : children(search.folder().parent_path())) {
     if (sibling == search.folder() || !is_file(sibling / "run.json")) continue;
     const auto record = search::load_record(sibling);
-    if (record && record->strategy == "random" && question(*record) == question(search.record()))
+    if (record && record->strategy == "random" && question_of(*record) == question_of(search.record()))
       found.push_back(sibling);
   }
   return found;

@@ -12,11 +12,13 @@ namespace nas::report {
 
 // What a report is about, as files. Names are folders of searches, training runs or exports, session files,
 // files of predictions, names of runs under the project's runs/ or in its store, or folders that hold such
-// things; no names: everything in the project.
+// things; no names: everything in the project. Of a whole project random searches beside another search of
+// the same question are left out: they are that search's baseline.
 struct SourcePaths {
   std::vector<std::filesystem::path> searches, trainings, exports, sessions, predictions;
-  std::vector<std::string> stored_runs;  // names in the store
-  bool tasks = false;                    // the store's queue is part of it
+  std::vector<std::filesystem::path> stages;  // folders with the records of `hwnas run`
+  std::vector<std::string> stored_runs;       // names in the store
+  bool tasks = false;                         // the store's queue is part of it
   bool operator==(const SourcePaths&) const = default;
 };
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "space/base/file.h"
+#include "space/json/key_facts.h"
 
 namespace nas {
 namespace {
@@ -172,7 +173,38 @@ std::string range_text(double low, double high) {
 
 const json kNull;
 
+// Set by keys_asked() only: where to note the keys of which document.
+thread_local std::vector<KeyFact>* t_noted = nullptr;
+thread_local std::string t_document;
+
+// An empty kind: optional, and what it is follows.
+void note(const JsonDocument& document, const std::string& pointer, const std::string& key,
+          const std::string& kind, const std::optional<json>& fallback) {
+  if (t_noted == nullptr || document.name() != t_document) return;
+  std::string path;
+  bool index = false;  // "targets[].name" of "/targets/0/name"
+  for (const char c : dotted(pointer + "/" + escaped(key))) {
+    if (!index || c == ']') path += c;
+    index = c == '[' || (index && c != ']');
+  }
+  const auto known =
+      std::find_if(t_noted->begin(), t_noted->end(), [&](const KeyFact& f) { return f.path == path; });
+  if (known == t_noted->end())
+    t_noted->push_back({path, kind, fallback ? fallback->dump() : "", !fallback && !kind.empty()});
+  else if (known->kind.empty())
+    known->kind = kind;
+}
+
 }  // namespace
+
+std::vector<KeyFact> keys_asked(const std::string& document, const std::function<void()>& reading) {
+  std::vector<KeyFact> facts;
+  t_noted = &facts;
+  t_document = document;
+  reading();
+  t_noted = nullptr;
+  return facts;
+}
 
 Result<JsonDocument> JsonDocument::parse(std::string_view text, std::string name) {
   if (text.size() > kMaxBytes)
@@ -243,9 +275,13 @@ const json* JsonReader::find(const std::string& key, bool required) {
   return nullptr;
 }
 
-bool JsonReader::has(const std::string& key) { return find(key, false) != nullptr; }
+bool JsonReader::has(const std::string& key) {
+  note(*document_, pointer_, key, "", {});  // optional; what it is follows
+  return find(key, false) != nullptr;
+}
 
 std::string JsonReader::text(const std::string& key, std::optional<std::string> fallback) {
+  note(*document_, pointer_, key, "a string", fallback);
   const json* value = find(key, !fallback);
   if (value != nullptr && value->is_string()) return value->get<std::string>();
   if (value != nullptr) fail(key, "needs a string, found " + shown(*value));
@@ -254,6 +290,9 @@ std::string JsonReader::text(const std::string& key, std::optional<std::string> 
 
 std::string JsonReader::word(const std::string& key, const std::vector<std::string>& allowed,
                              std::optional<std::string> fallback) {
+  std::string choices;
+  for (const std::string& word : allowed) choices += (choices.empty() ? "" : ", ") + word;
+  note(*document_, pointer_, key, "one of " + choices, fallback);
   const std::string found = text(key, fallback);
   if (std::find(allowed.begin(), allowed.end(), found) != allowed.end()) return found;
   if (object_ != nullptr && object_->contains(key) && (*object_)[key].is_string()) {
@@ -268,6 +307,9 @@ std::string JsonReader::word(const std::string& key, const std::vector<std::stri
 
 std::int64_t JsonReader::integer(const std::string& key, std::int64_t low, std::int64_t high,
                                  std::optional<std::int64_t> fallback) {
+  note(*document_, pointer_, key,
+       "a whole number from " + std::to_string(low) + (high < INT64_MAX ? " to " + std::to_string(high) : ""),
+       fallback);
   const json* value = find(key, !fallback);
   const std::int64_t otherwise = fallback.value_or(low);
   if (value == nullptr) return otherwise;
@@ -283,6 +325,7 @@ std::int64_t JsonReader::integer(const std::string& key, std::int64_t low, std::
 }
 
 double JsonReader::number(const std::string& key, double low, double high, std::optional<double> fallback) {
+  note(*document_, pointer_, key, "a number" + range_text(low, high), fallback);
   const json* value = find(key, !fallback);
   const double otherwise = fallback.value_or(low);
   if (value == nullptr) return otherwise;
@@ -293,6 +336,7 @@ double JsonReader::number(const std::string& key, double low, double high, std::
 }
 
 bool JsonReader::flag(const std::string& key, std::optional<bool> fallback) {
+  note(*document_, pointer_, key, "true or false", fallback);
   const json* value = find(key, !fallback);
   if (value != nullptr && value->is_boolean()) return value->get<bool>();
   if (value != nullptr) fail(key, "needs true or false, found " + shown(*value));
@@ -336,6 +380,7 @@ std::vector<double> JsonReader::numbers(const std::string& key, double low, doub
 
 std::vector<std::string> JsonReader::texts(const std::string& key,
                                            std::optional<std::vector<std::string>> fallback) {
+  note(*document_, pointer_, key, "a list of strings", fallback);
   const json* value = find(key, !fallback);
   if (value == nullptr) return fallback.value_or(std::vector<std::string>{});
   std::vector<std::string> list;
@@ -351,6 +396,7 @@ std::vector<std::string> JsonReader::texts(const std::string& key,
 }
 
 JsonReader JsonReader::object(const std::string& key, bool required) {
+  note(*document_, pointer_, key, "an object", required ? std::optional<json>() : json::object());
   const json* value = find(key, required);
   if (value != nullptr && !value->is_object()) {
     fail(key, "needs an object, found " + shown(*value));
@@ -360,6 +406,7 @@ JsonReader JsonReader::object(const std::string& key, bool required) {
 }
 
 std::vector<JsonReader> JsonReader::objects(const std::string& key, bool required) {
+  note(*document_, pointer_, key, "a list of objects", required ? std::optional<json>() : json::array());
   std::vector<JsonReader> list;
   const json* value = find(key, required);
   if (value == nullptr) return list;

@@ -87,6 +87,18 @@ TEST_F(Completion, ShowDrawsANetworkAndRefusesWhatIsNone) {
   ASSERT_EQ(sh(program + " show largest --space tiny --svg " + svg).code, 0);
   EXPECT_THAT(sh("cat " + svg).text, HasSubstr("class=\"kernel\""));
   EXPECT_EQ(sh(program + " show nothing").code, 2);
+  const std::string run = (folder_ / "run").string();
+  std::filesystem::create_directories(run);
+  std::ofstream(run + "/config.json") << R"({"space": "none"})";
+  std::ofstream metrics(run + "/metrics.jsonl");
+  for (int i = 0; i < 8; ++i)
+    metrics << R"({"step":1,"phase":"p","epoch":)" << i << R"(,"paths":[{"genotype":"x","loss":)" << 8 - i
+            << R"(,"accuracy":)" << i << "}]}\n";
+  metrics.close();
+  // Falling and rising evenly: every height once.
+  const std::string curves = sh(program + " show " + run).text;
+  EXPECT_THAT(curves, HasSubstr("█▇▆▅▄▃▂▁"));
+  EXPECT_THAT(curves, HasSubstr("▁▂▃▄▅▆▇█"));
   EXPECT_EQ(sh(program + " show nothing --space tiny").code, 2);
 }
 

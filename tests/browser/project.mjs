@@ -28,12 +28,12 @@ export function searchConfig(folder, more = {}) {
 }
 
 /** A run folder by hand: rows are {genes, arch, values | failure, origin, parents}. */
-export function writeRun(folder, name, rows, { space = 'none', strategy = 'nsga2', metrics, config = {} } = {}) {
+export function writeRun(folder, name, rows, { space = 'none', strategy = 'nsga2', seed = 1, problem, metrics, config = {} } = {}) {
   const to = path.join(folder, 'runs', name);
   mkdirSync(to, { recursive: true });
   writeFileSync(path.join(to, 'run.json'), JSON.stringify({
-    space, strategy, seed: 1,
-    problem: { objectives: [{ metric: 'accuracy', goal: 'max' }, { metric: 'ms', goal: 'min' }], constraints: [{ metric: 'ms', max: 8 }] },
+    space, strategy, seed,
+    problem: problem ?? { objectives: [{ metric: 'accuracy', goal: 'max' }, { metric: 'ms', goal: 'min' }], constraints: [{ metric: 'ms', max: 8 }] },
     metrics: metrics ?? [{ name: 'accuracy', unit: 'share', source: 'measured' }, { name: 'ms', unit: 'ms', source: 'predicted' }],
     genes: ['a', 'b', 'c'], config,
   }));

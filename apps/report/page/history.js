@@ -1,5 +1,5 @@
 // Genes on the front, tasks over time, training curves (pictures 10 to 12).
-import { duration, h, number, percent, replace, table } from './dom.js';
+import { bytes, duration, h, number, percent, replace, table } from './dom.js';
 import { Figure, tip } from './figure.js';
 
 export class Genes {
@@ -56,7 +56,15 @@ export class Timeline {
       empty: () => (this.bars().length ? null : 'No task has been run by a worker; `hwnas submit` and `hwnas worker` make some.'),
     });
     this.note = h('p', { class: 'note' });
-    this.element = h('div', {}, this.note, this.figure.element);
+    this.stages = h('div', {});
+    this.element = h('div', {}, this.stages, this.note, this.figure.element);
+  }
+  /** What `hwnas run` has on record. */
+  showStages() {
+    const { stages } = this.app.data;
+    replace(this.stages, stages?.length ? table([
+      { head: 'stage of the project', cell: (s) => s.stage }, { head: 'took', number: true, cell: (s) => (s.seconds === null ? '–' : duration(1000 * s.seconds)) },
+      { head: 'peak memory, measured', number: true, cell: (s) => (s.peak_kilobytes === null ? '–' : bytes(1024 * s.peak_kilobytes)) }], stages, { label: 'Stages of the project' }) : null);
   }
   bars() {
     const queue = this.app.data.queue;
@@ -64,6 +72,7 @@ export class Timeline {
     return queue.tasks.flatMap((t) => t.attempts.map((a) => ({ ...a, task: t, ended: a.ended ?? queue.now, running: a.ended === null })));
   }
   update() {
+    this.showStages();
     const tasks = this.app.data.queue?.tasks ?? [], bars = this.bars();
     const workers = new Set(bars.map((b) => b.worker));
     this.figure.setHeight(Math.max(180, 90 + 26 * workers.size));

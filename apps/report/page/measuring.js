@@ -119,11 +119,16 @@ export class Quality {
       const exact = s.kernels.length > 0 && s.kernels.every((k) => k.low === k.high);
       this.note.textContent = `${s.device}, ${s.precision}, ${s.unit}, ${s.started}: ${s.kernels.length} kernels measured, ${s.unsteady} not steady, ${s.failures.length} failed` +
         (s.left_out ? `, ${s.left_out} more not shown` : '') + (exact ? '. Counted exactly: no spread.' : '.');
-      replace(this.context, h('summary', {}, 'Where and how it was measured'), table([{ head: 'what', cell: (r) => r[0] }, { head: 'was', code: true, cell: (r) => r[1] }], Object.entries(s.context), { label: 'Context of the session' }),
+      replace(this.context, h('summary', {}, 'Where and how it was measured'), this.states(s), table([{ head: 'what', cell: (r) => r[0] }, { head: 'was', code: true, cell: (r) => r[1] }], Object.entries(s.context).filter(([k]) => !/^(before|after)\./.test(k)), { label: 'Context of the session' }),
         s.failures.length ? table([{ head: 'kernel', code: true, cell: (r) => r.signature }, { head: 'why there is no number', cell: (r) => r.failure }], s.failures.slice(0, 50), { label: 'Failures' }) : null);
     }
     this.spread.update();
     this.repeats.update();
+  }
+  /** Clock, temperatures and load as the device told them before and after. */
+  states(s) {
+    const names = [...new Set(Object.keys(s.context).map((k) => /^(?:before|after)\.(.*)/.exec(k)?.[1]).filter(Boolean))];
+    return names.length ? table([{ head: 'state of the device', cell: (n) => n }, { head: 'before', code: true, cell: (n) => s.context[`before.${n}`] ?? '–' }, { head: 'after', code: true, cell: (n) => s.context[`after.${n}`] ?? '–' }], names, { label: 'State of the device' }) : null;
   }
   spreadOptions(c) {
     const s = this.session, half = (k) => (50 * (k.high - k.low)) / k.median;
@@ -162,11 +167,29 @@ export class Devices {
       empty: () => (this.fronts().length > 1 ? null : 'One search is shown; searches for other devices with the same first objective appear here side by side.') });
     this.kernels = new Figure({ id: 'device-kernels', height: 380, options: (c) => this.kernelOptions(c), label: 'Kernels measured on several devices',
       empty: () => (this.shared().length ? null : '') });
-    this.element = h('div', {}, this.figure.element, this.kernels.element);
+    this.carried = h('div', {});
+    this.element = h('div', {}, this.figure.element, this.carried, this.kernels.element);
   }
   update() {
     this.figure.update();
+    this.showCarried();
     this.kernels.update();
+  }
+  /** How good the front found for one device is on another, at equal latency. */
+  showCarried() {
+    const { crossed } = this.app.data, { runs } = this.app, rows = [];
+    for (const pair of crossed ?? []) {
+      const own = runs[pair.on], metric = own.metric(pair.metric), first = own.metric(own.objectives[0].metric), up = own.objectives[0].goal === 'max';
+      const points = own.json.front.map((n) => own.place.get(n)).map((i) => [own.value(metric, i), own.value(first, i)]).sort((a, b) => a[0] - b[0]);
+      const best = (list, limit) => list.filter(([l]) => l <= limit * (1 + 1e-9)).reduce((b, [, v]) => (b === null || (up ? v > b : v < b) ? v : b), null);
+      for (const part of [0.25, 0.5, 0.75]) {
+        const limit = points[Math.floor(part * (points.length - 1))][0];
+        rows.push({ on: own.name, from: runs[pair.from].name, limit: metric.text(limit), own: best(points, limit), carried: best(pair.points, limit), first });
+      }
+    }
+    replace(this.carried, rows.length ? [h('p', { class: 'note' }, `Dashed: the networks of another device's front with their latency from this device's table. At equal latency:`),
+      table([{ head: 'on', cell: (r) => r.on }, { head: 'latency at most', number: true, cell: (r) => r.limit }, { head: 'its own front', number: true, cell: (r) => r.first.text(r.own) },
+        { head: 'front of', cell: (r) => r.from }, { head: 'gives', number: true, cell: (r) => (r.carried === null ? 'nothing' : r.first.text(r.carried)) }], rows, { label: 'Accuracy at equal latency' })] : null);
   }
   fronts() {
     const first = this.app.run.objectives[0];
@@ -188,8 +211,11 @@ export class Devices {
       series: runs.map((run, r) => {
         const y = run.metric(run.objectives[0].metric), x = run.metric(run.objectives[1].metric), k = names.indexOf(x.label);
         const data = run.json.front.map((n) => run.place.get(n)).map((i) => [x.shown(run.value(x, i)), y.shown(run.value(y, i)), run.candidates.number[i]]).sort((a, b) => a[0] - b[0]);
-        return { type: 'line', name: run.name, data, xAxisIndex: k, yAxisIndex: k, step: run.objectives[1].goal === 'min' ? 'end' : 'start', symbol: 'circle', symbolSize: 6, lineStyle: { color: colours[r % 6] }, itemStyle: { color: colours[r % 6] } };
-      }),
+        return { type: 'line', name: run.name, z: 3, data, xAxisIndex: k, yAxisIndex: k, step: run.objectives[1].goal === 'min' ? 'end' : 'start', symbol: 'circle', symbolSize: 6, lineStyle: { color: colours[r % 6] }, itemStyle: { color: colours[r % 6] } };
+      }).concat((this.app.data.crossed ?? []).filter((pair) => runs.includes(this.app.runs[pair.from]) && runs.includes(this.app.runs[pair.on])).map((pair) => {
+        const on = this.app.runs[pair.on], from = this.app.runs[pair.from], y = on.metric(on.objectives[0].metric), k = names.indexOf(on.metric(pair.metric).label), colour = colours[runs.indexOf(from) % 6];
+        return { type: 'line', name: `${from.name} on ${on.name}`, silent: true, data: pair.points.map(([l, v]) => [l, y.shown(v)]), xAxisIndex: k, yAxisIndex: k, symbol: 'emptyCircle', symbolSize: 4, lineStyle: { color: colour, type: 'dashed', width: 1, opacity: 0.7 }, itemStyle: { color: colour, opacity: 0.7 } };
+      })),
     };
   }
   shared() {

@@ -63,6 +63,32 @@ export class Run {
     this.settle();
   }
 
+  /** Metrics as people ask for them: objectives, then what is limited, then the rest. */
+  get ordered() {
+    const rank = (m) => {
+      const at = this.objectives.findIndex((o) => o.metric === m.name);
+      return at >= 0 ? at : this.limit(m) ? 100 : 200;
+    };
+    return [...this.metrics].sort((a, b) => rank(a) - rank(b) || a.index - b.index);
+  }
+  /** What was measured of its candidates afterwards (predictions.jsonl beside the run): arch -> metric -> value. */
+  takeMeasured(files) {
+    this.measuredBy = new Map();
+    for (const file of files) {
+      if (file.run !== this.name) continue;
+      for (const row of file.rows) {
+        if (!this.measuredBy.has(row.arch)) this.measuredBy.set(row.arch, new Map());
+        this.measuredBy.get(row.arch).set(row.metric, { value: row.measured, where: row.device ?? '' });
+      }
+    }
+  }
+  /** {value, where} of a predicted metric of a candidate, or undefined. */
+  measuredOf(metric, i) {
+    const other = this.metric(`${metric.name}_measured`), value = other && this.value(other, i);
+    if (value !== null && value !== undefined) return { value, where: '' };
+    return this.measuredBy?.get(this.candidates.arch[i])?.get(metric.name);
+  }
+
   value(metric, i) { return this.candidates.values[metric.index][i]; }
   failed(i) { return this.candidates.failure[i] !== null; }
   feasible(i) {

@@ -134,8 +134,10 @@ export class Memory {
     this.live = new Figure({ id: 'ram', height: 280, empty, options: (c) => this.liveOptions(c), label: () => `Bytes alive at every step of ${app.run.id(app.selected)}` });
     this.arena = new Figure({ id: 'arena', height: 280, empty: () => (this.details ? null : ''), options: (c) => this.arenaOptions(c),
       label: () => `Where every tensor of ${app.run.id(app.selected)} lies in the arena, over the steps` });
+    this.flash = new Figure({ id: 'flash', height: 120, empty: () => (this.app.selected !== null && this.app.run.layers(this.app.selected) ? null : ''), options: (c) => this.flashOptions(c),
+      label: () => `Bytes of weights of ${app.run.id(app.selected)} by part of the network` });
     this.note = h('p', { class: 'note' });
-    this.element = h('div', {}, this.live.element, this.note, this.arena.element);
+    this.element = h('div', {}, this.live.element, this.note, this.arena.element, this.flash.element);
   }
   get details() {
     return this.app.selected === null ? null : this.app.run.details(this.app.selected);
@@ -151,16 +153,60 @@ export class Memory {
     } else this.note.textContent = '';
     this.live.update();
     this.arena.update();
+    this.flash.update();
+  }
+  /** Every buffer of every step, one upon the other: [step, from, to, block]. What lies in the same bytes counts once. */
+  stacks() {
+    const { arena, steps } = this.details, bars = [];
+    steps.forEach((_, step) => {
+      const here = arena.blocks.map((b, k) => ({ ...b, k })).filter((b) => b.first <= step && step <= b.last).sort((a, b) => a.offset - b.offset || b.size - a.size);
+      let sum = 0, end = 0;
+      for (const b of here) {
+        const fresh = b.offset + b.size - Math.max(end, b.offset);
+        if (fresh <= 0) continue;
+        bars.push([step, sum / 1024, (sum + fresh) / 1024, b.k]);
+        sum += fresh;
+        end = b.offset + b.size;
+      }
+    });
+    return bars;
   }
   liveOptions(c) {
-    const d = this.details, limit = ramLimit(this.app.run), peak = Math.max(...d.live);
+    const d = this.details, limit = ramLimit(this.app.run), peak = Math.max(...d.live), at = d.live.indexOf(peak), shades = [c.blue, c.green, c.orange, c.purple, c.sky], bars = this.stacks();
+    const top = Math.ceil((Math.max(peak, limit && limit < 3 * peak ? limit : 0) / 1024) * 1.12);
     return {
       grid: { left: 10, right: 22, top: 30, bottom: 34, containLabel: true },
-      tooltip: { trigger: 'axis', axisPointer: { type: 'shadow' }, formatter: (all) => tip(d.steps[all[0].dataIndex], [['alive', bytes(d.live[all[0].dataIndex])]]) },
-      xAxis: { type: 'category', data: d.steps.map((_, i) => i), name: 'step', nameLocation: 'middle', nameGap: 22 },
-      yAxis: { type: 'value', name: 'alive [KiB]', nameTextStyle: { align: 'left' }, max: (v) => Math.ceil(Math.max(v.max, limit && limit < 3 * peak ? limit / 1024 : 0) * 1.06) },
-      series: [{ type: 'bar', barCategoryGap: '8%', data: d.live.map((v) => ({ value: v / 1024, itemStyle: { color: v === peak ? c.accent : c.blue } })),
+      tooltip: { trigger: 'item', formatter: (p) => {
+        const [step, from, to, k] = bars[p.dataIndex] ?? [];
+        return step === undefined ? '' : tip(d.steps[step], [['buffer', d.arena.blocks[k].name], ['its bytes', bytes(1024 * (to - from))], ['needed at this step', bytes(d.live[step])]]);
+      } },
+      xAxis: { type: 'value', min: 0, max: d.steps.length, name: 'step', nameLocation: 'middle', nameGap: 22, splitLine: { show: false } },
+      yAxis: { type: 'value', name: 'buffers in the arena [KiB]', nameTextStyle: { align: 'left' }, min: 0, max: top },
+      series: [{ type: 'custom', name: 'buffers', encode: { x: 0, y: [1, 2] }, data: bars,
+        renderItem: (params, api) => {
+          const a = api.coord([api.value(0), api.value(2)]), z = api.coord([api.value(0) + 1, api.value(1)]);
+          return { type: 'rect', shape: { x: a[0] + 1, y: a[1], width: Math.max(1, z[0] - a[0] - 2), height: Math.max(1, z[1] - a[1]) }, style: { fill: shades[api.value(3) % shades.length], opacity: 0.8, stroke: c.card, lineWidth: 1 } };
+        },
+        markPoint: { silent: true, symbol: 'circle', symbolSize: 1, data: [{ coord: [at + 0.5, peak / 1024] }], label: { formatter: `peak: ${d.steps[at]}`, position: at > d.steps.length / 2 ? 'left' : 'right', offset: [0, -8], color: c.ink, fontWeight: 'bold' } },
         markLine: limit ? { silent: true, symbol: 'none', data: [{ yAxis: limit / 1024 }], label: { formatter: `limit ${bytes(limit)}`, position: 'insideEndTop', color: c.ink }, lineStyle: { color: c.accent, type: 'dashed', width: 1.5 } } : undefined }],
+    };
+  }
+  /** Weights by part: stem, stages, head. */
+  sections() {
+    const sums = new Map();
+    for (const l of this.app.run.layers(this.app.selected)) {
+      const first = l.name.split('.')[0], name = /^stage\d+$/.test(first) ? first.replace('stage', 'stage ') : l.stage > 0 || first === 'stem' ? first : 'head and classifier';
+      sums.set(name, (sums.get(name) ?? 0) + l.bytes);
+    }
+    return [...sums].filter(([, b]) => b > 0);
+  }
+  flashOptions(c) {
+    const shades = [c.blue, c.green, c.orange, c.purple, c.sky, c.grey], parts = this.sections(), sum = parts.reduce((a, [, b]) => a + b, 0);
+    return {
+      grid: { left: 10, right: 22, top: 40, bottom: 34, containLabel: true }, legend: { left: 0, right: 'auto' },
+      tooltip: { trigger: 'item', formatter: (p) => tip(p.seriesName, [['weights', bytes(p.value * 1024)], ['share', percent((p.value * 1024) / sum)]]) },
+      xAxis: { type: 'value', name: 'weights in flash [KiB]', nameLocation: 'middle', nameGap: 22, max: sum / 1024 || 1, axisLabel: { formatter: (v) => number(v) } }, yAxis: { type: 'category', data: [''] },
+      series: parts.map(([name, b], i) => ({ type: 'bar', name, stack: 'flash', data: [b / 1024], barWidth: 22, itemStyle: { color: shades[i % shades.length] } })),
     };
   }
   arenaOptions(c) {

@@ -25,6 +25,7 @@ class App {
   take(data) {
     this.data = data;
     this.runs = data.runs.map((r) => new Run(r));
+    for (const run of this.runs) run.takeMeasured(data.predictions);
     this.chosen = Math.min(this.chosen ?? 0, Math.max(0, this.runs.length - 1));
   }
   get run() { return this.runs[this.chosen]; }
@@ -150,7 +151,11 @@ class App {
     if (!changed) return;
     (answer.runs ?? []).forEach((more, i) => this.runs[i].grow(more));
     if (answer.comparison) this.data.comparison = answer.comparison;
-    if (answer.others) Object.assign(this.data, answer.others);
+    if (answer.crossed) this.data.crossed = answer.crossed;
+    if (answer.others) {
+      Object.assign(this.data, answer.others);
+      for (const run of this.runs) run.takeMeasured(this.data.predictions);
+    }
     if (this.run && this.selected === null) this.restart();
     this.update();
   }

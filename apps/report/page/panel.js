@@ -29,8 +29,12 @@ export class Panel {
     replace(this.body,
       h('p', {}, `Candidate ${number_} · ${run.kind(i)}` + (run.candidates.violation[i] > 0 ? `, ${number(100 * run.candidates.violation[i])} % over the limits` : '')),
       run.failed(i) ? h('p', { class: 'warning' }, run.candidates.failure[i]) : null,
-      h('table', { class: 'costs' }, h('tbody', {}, run.metrics.map((m) => h('tr', {}, h('th', { scope: 'row' }, m.name),
-        h('td', { class: 'n' }, m.text(run.value(m, i))), h('td', { class: 'source' }, m.source))))),
+      h('table', { class: 'costs' }, h('tbody', {}, run.ordered.flatMap((m) => {
+        const known = run.measuredOf(m, i), limit = run.limit(m);
+        const row = (value, source) => h('tr', {}, h('th', { scope: 'row' }, m.name), h('td', { class: 'n' }, m.text(value)), h('td', { class: 'source' }, source));
+        return [row(run.value(m, i), m.source + (limit && limit.max !== null ? `, limit ${m.text(limit.max)}` : '')),
+          known ? row(known.value, `measured${known.where ? `: ${known.where}` : ''}`) : null];
+      }))),
       h('h3', {}, 'Architecture'), h('p', { class: 'arch' }, run.candidates.arch[i]),
       layers ? [strip(layers, { title: run.id(number_), session: app.session, unit: run.sessions[app.session]?.unit }), legend(),
         h('p', { class: 'note' }, `${layers.length} layers as the device runs them, ${run.json.architectures.parts.precision}.`),
@@ -60,7 +64,7 @@ export class Panel {
   commands(i) {
     const { run } = this.app, arch = run.candidates.arch[i], space = run.json.space;
     const folder = `exports/${run.json.architectures?.ids[run.candidates.number[i]] ?? `candidate-${run.candidates.number[i]}`}`;
-    const trained = run.json.config?.run ?? run.json.config?.problem?.run ?? this.app.data.trainings[0]?.config?.out ?? 'runs/TRAINED';
+    const trained = run.json.config?.run ?? run.json.config?.problem?.run ?? this.app.data.trainings[0]?.folder ?? 'runs/TRAINED';
     return [copyable(`hwnas export ${quoted(arch)} --run ${quoted(trained)} --out ${folder}`),
       copyable(`hwnas space cost ${quoted(space)} --arch ${quoted(arch)} --layers`)];
   }

@@ -31,7 +31,7 @@ export class Pareto {
       h('div', { class: 'tools' }, h('label', {}, 'across ', this.xMenu), h('label', {}, 'up ', this.yMenu),
         h('label', {}, 'colour ', this.colour)),
       this.figure.element,
-      h('p', { class: 'note' }, 'Click a point, or a row of the table of candidates, for its architecture. Dashed lines are limits; grey ones break a limit.'));
+      h('p', { class: 'note' }, 'Click a point, or a row of the table of candidates, for its architecture. Dashed lines are limits; grey candidates break a limit. A hollow marker is the measurement of the candidate that it is joined to.'));
   }
   /** A new run: which metrics there are. */
   setRun(run) {
@@ -59,7 +59,7 @@ export class Pareto {
     return vx === null || vy === null ? null : [vx, vy, run.candidates.number[i]];
   }
   groups(c) {
-    const run = this.app.run, out = { infeasible: [], partly: [], front: [], shades: [] };
+    const run = this.app.run, out = { infeasible: [], partly: [], front: [], shades: Array.from({ length: buckets }, () => []) };
     const generations = this.colour.value === 'generation';
     const last = Math.max(1, ...[extent(run.candidates.generation)?.[1] ?? 1]);
     for (let i = 0; i < run.size; ++i) {
@@ -72,7 +72,7 @@ export class Pareto {
       else {
         const shade = generations
           ? Math.min(buckets - 1, Math.floor((buckets * run.candidates.generation[i]) / (last + 1))) : 0;
-        (out.shades[shade] ??= []).push(p);
+        out.shades[shade].push(p);
       }
     }
     out.front.sort((a, b) => a[0] - b[0]);
@@ -89,7 +89,10 @@ export class Pareto {
     const run = this.app.run, i = run.place.get(p.value?.[2]);
     if (i === undefined) return '';
     return tip(run.id(p.value[2]), [
-      ...run.metrics.map((m) => [`${m.name} (${m.source})`, m.text(run.value(m, i))]),
+      ...run.metrics.map((m) => {
+        const known = run.measuredOf(m, i);
+        return [`${m.name} (${m.source})`, m.text(run.value(m, i)) + (known ? `, measured ${m.text(known.value)}` : '')];
+      }),
       ['', run.kind(i) + (run.candidates.violation[i] > 0 ? `, ${number(100 * run.candidates.violation[i])} % over` : '')],
       ['generation', `${run.candidates.generation[i]}, ${run.candidates.origin[i]}`],
     ]);
@@ -102,17 +105,14 @@ export class Pareto {
       label: { formatter: `${k === 'max' ? '≤' : '≥'} ${metric.text(limit[k])}`, color: c.ink, position: axis === 'xAxis' ? 'insideEndTop' : 'insideStartTop' },
     }));
   }
-  /** Pairs of a predicted and a measured number of one candidate: NAME and NAME_measured. */
+  /** Pairs of a predicted and a measured number of one candidate: metrics NAME and NAME_measured, or a file. */
   measured() {
     const run = this.app.run, [x, y] = this.axes;
-    const partner = (m) => m && run.metric(`${m.name}_measured`);
-    const px = partner(x), py = partner(y);
-    if (!px && !py) return [];
     const pairs = [];
     for (let i = 0; i < run.size; ++i) {
-      const p = this.point(i);
-      const q = p && [px ? px.shown(run.value(px, i)) : p[0], py ? py.shown(run.value(py, i)) : p[1], p[2]];
-      if (q && q[0] !== null && q[1] !== null) pairs.push([p, q]);
+      const mx = x && run.measuredOf(x, i), my = run.measuredOf(y, i);
+      const p = mx || my ? this.point(i) : null;
+      if (p) pairs.push([p, [mx ? x.shown(mx.value) : p[0], my ? y.shown(my.value) : p[1], p[2]]]);
     }
     return pairs;
   }

@@ -19,8 +19,10 @@ export class Headline {
       card(number(front.length), 'on the front', state)];
     if (best !== null) {
       const i = run.place.get(best);
-      for (const o of run.objectives.slice(0, 1)) cards.push(card(run.metric(o.metric).text(run.value(run.metric(o.metric), i)), `best ${o.metric}`, run.metric(o.metric).source));
-      for (const m of run.metrics.filter((k) => k.name !== run.objectives[0].metric).slice(0, 4)) cards.push(card(m.text(run.value(m, i)), `its ${m.name}`, m.source));
+      run.ordered.slice(0, 6).forEach((m, k) => {
+        const known = run.measuredOf(m, i), limit = run.limit(m)?.max ?? null;
+        cards.push(card(m.text(run.value(m, i)), `${k === 0 ? 'best' : 'its'} ${m.name}`, [m.source, known ? `measured ${m.text(known.value)}` : '', limit === null ? '' : `limit ${m.text(limit)}`].filter(Boolean).join(' · ')));
+      });
     } else cards.push(card('none', counts.candidates ? 'no candidate meets the limits' : 'nothing scored yet'));
     const known = run.metrics.filter((m) => m.source === 'predicted').length;
     cards.push(card(percent(known / run.metrics.length), 'of the metrics are predicted', `${run.metrics.filter((m) => m.source === 'measured').length} measured, ${run.metrics.filter((m) => m.source === 'modelled').length} modelled`));
@@ -51,13 +53,15 @@ export class Comparison {
   }
   update() {
     const { data, runs } = this.app;
-    if (runs.length < 2) return replace(this.element, h('p', { class: 'empty' }, 'One search is shown; name several to compare their fronts.'));
-    const most = Math.max(...data.comparison.map((r) => r.hypervolume ?? 0)), diff = differences(runs.map((r) => r.json.config));
+    if (data.comparison.length < 2) return replace(this.element, h('p', { class: 'empty' }, 'One search is shown; name several to compare their fronts.'));
+    const diff = differences(runs.map((r) => r.json.config));
+    const best = (r) => Math.max(...data.comparison.filter((o) => o.objectives === r.objectives).map((o) => o.hypervolume ?? 0));
+    const dash = (v, text) => (v === null ? '–' : text(v));
     replace(this.element, table([
-      { head: 'run', cell: (r) => r.name }, { head: 'strategy', cell: (r) => r.strategy }, { head: 'seed', number: true, cell: (r) => r.seed }, { head: 'candidates', number: true, cell: (r) => short(r.candidates) },
-      { head: 'on the front', number: true, cell: (r) => r.front }, { head: 'hypervolume', number: true, cell: (r) => number(r.hypervolume) },
-      { head: 'of the best', number: true, cell: (r) => (r.hypervolume === null || !most ? '–' : percent(r.hypervolume / most)) }, { head: 'shared with the first', number: true, cell: (r) => short(r.shared) }], data.comparison, { label: 'Runs' }),
-    h('p', { class: 'note' }, 'Hypervolumes of runs with the same objectives share one reference: the worst of their fronts, 10 % beyond.'),
+      { head: 'run', cell: (r) => r.name }, { head: 'objectives', cell: (r) => r.objectives }, { head: 'strategy', cell: (r) => r.strategy }, { head: 'seed', number: true, cell: (r) => dash(r.seed, String) }, { head: 'candidates', number: true, cell: (r) => short(r.candidates) },
+      { head: 'on the front', number: true, cell: (r) => dash(r.front, String) }, { head: 'hypervolume', number: true, cell: (r) => number(r.hypervolume) },
+      { head: 'of the best', number: true, cell: (r) => (r.hypervolume === null || !best(r) ? '–' : percent(r.hypervolume / best(r))) }, { head: "on the first's front too", number: true, cell: (r) => dash(r.shared, String) }], data.comparison, { label: 'Runs' }),
+    h('p', { class: 'note' }, 'Hypervolumes of searches with the same objectives share one reference: the worst of their fronts, 10 % beyond; only those can be compared.'),
     diff.length ? h('details', {}, h('summary', {}, `Configuration: ${diff.length} differences`), table([{ head: 'key', code: true, cell: (d) => d.key }, ...runs.map((r, i) => ({ head: r.name, code: true, cell: (d) => (d.values[i] === undefined ? '–' : JSON.stringify(d.values[i])) }))], diff, { label: 'Differences of configuration' })) : null);
   }
 }
@@ -97,6 +101,7 @@ export class Provenance {
           ['numbers', run.metrics.map((m) => `${m.name}: ${m.source}`).join(', ')],
           ['hwnas', data.tool.version], ['made', data.created || '–']], { label: 'Facts of the search' }),
         h('details', {}, h('summary', {}, 'Configuration'), h('pre', { tabindex: 0 }, JSON.stringify(run.json.config, null, 2)))] : null,
+      data.files?.length ? h('details', {}, h('summary', {}, `Made from ${data.files.length} files`), table([{ head: 'file', code: true, cell: (f) => f.file }, { head: 'SHA-256', code: true, cell: (f) => f.sha256 }], data.files, { label: 'Files and their hashes' })) : null,
       data.notes.length || run?.json.notes.length ? h('div', { class: 'warning' }, h('p', {}, 'While reading:'), h('ul', {}, [...data.notes, ...(run?.json.notes ?? [])].map((n) => h('li', {}, n)))) : null);
   }
 }

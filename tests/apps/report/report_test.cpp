@@ -5,7 +5,10 @@
 
 #include <fstream>
 #include <random>
+#include <set>
 
+#include "latency/measure/kernel_set.h"
+#include "latency/measure/session.h"
 #include "space/cost.h"
 #include "space/energy.h"
 #include "space/kernel.h"
@@ -80,6 +83,119 @@ TEST(Report, TakesRandomSearchesOfTheSameQuestionAsTheBaseline) {
   const Json run = document_of(project, {"mine"})["runs"].at(0);
   EXPECT_EQ(run["baseline"]["seeds"], Json({1, 2}));
   EXPECT_EQ(run["baseline"]["curves"][0]["hypervolume"], run["progress"]["hypervolume"]);
+}
+
+TEST(Report, AWholeProjectShowsBaselinesUnderTheirSearchOnly) {
+  const Project project("folded");
+  for (const auto& [name, strategy, seed] :
+       {std::tuple{"mine", "nsga2", 1}, std::tuple{"r1", "random", 1}, std::tuple{"r2", "random", 2}}) {
+    project.write(std::string("runs/") + name + "/run.json", run_json(strategy, seed));
+    project.write(std::string("runs/") + name + "/candidates.jsonl", six_candidates());
+  }
+  const Json document = document_of(project);
+  ASSERT_EQ(document["runs"].size(), 1u);
+  EXPECT_EQ(document["runs"][0]["baseline"]["seeds"], Json({1, 2}));
+  ASSERT_EQ(document["comparison"].size(), 2u);
+  EXPECT_EQ(document["comparison"][1]["name"], "mine: random, median of 2");
+  // The same candidates, so the same hypervolume.
+  EXPECT_EQ(document["comparison"][1]["hypervolume"], document["comparison"][0]["hypervolume"]);
+  // Random searches alone are searches.
+  EXPECT_EQ(document_of(project, {"r1"})["runs"].size(), 1u);
+}
+
+// Two devices' tables in whole numbers: what a front costs on the other device can be added up by hand.
+TEST(Report, CarriesAFrontToTheOtherDevicesTable) {
+  const auto space = load_space("tiny");
+  ASSERT_TRUE(space);
+  std::vector<std::string> genes;
+  for (const Gene& gene : space->genes()) genes.push_back(gene.name);
+  const Genotype ends[2] = {space->smallest(), space->largest()};
+  const Project project("crossed");
+  for (const int device : {1, 2}) {
+    const std::string name = "d" + std::to_string(device);
+    std::string session =
+        latency::to_line(latency::SessionInfo{"s", name, "p", "c", "int8", "ns", "", "2026-01-01T00:00:00Z"});
+    std::set<std::string> known;
+    double sums[2] = {0, 0};
+    for (int i = 0; i < 2; ++i)
+      for (const Kernel& k : kernels(latency::with_precision(space->lower(ends[i]), {8, 8}), FusionRules{})) {
+        sums[i] += 1000 * device;
+        if (!known.insert(signature(k)).second) continue;
+        latency::KernelRecord kernel;
+        kernel.signature = signature(k);
+        kernel.n = kernel.visits = 1;
+        kernel.median = kernel.low = kernel.high = kernel.mean = kernel.min = kernel.p05 = kernel.p90 =
+            1000 * device;
+        session += latency::to_line(kernel);
+      }
+    project.write("sessions/" + name + ".jsonl", session);
+    Json record = Json::parse(run_json("nsga2", 1, "tiny"));
+    record["genes"] = genes;
+    record["problem"]["constraints"] = Json::array();
+    record["config"]["problem"] = {{"precision", "int8"},
+                                   {"devices", {{{"session", "../sessions/" + name + ".jsonl"}}}}};
+    std::string rows;
+    for (int i = 0; i < 2; ++i) {
+      Json row = Json::parse(line(i, 0, 0, i == 0 ? "0.5" : "0.9", std::to_string(sums[i] / 1e6)));
+      row["arch"] = space->text(ends[i]);
+      row["genes"] = Json::array();
+      for (std::size_t g = 0; g < ends[i].size(); ++g) row["genes"].push_back(ends[i][g]);
+      rows += row.dump() + "\n";
+    }
+    project.write("runs/" + name + "/run.json", record.dump());
+    project.write("runs/" + name + "/candidates.jsonl", rows);
+  }
+  const Json crossed = document_of(project)["crossed"];
+  ASSERT_EQ(crossed.size(), 2u) << crossed;
+  EXPECT_EQ(crossed[0]["from"], 1);
+  EXPECT_EQ(crossed[0]["on"], 0);
+  const auto layers = [&](int i) {
+    return static_cast<double>(
+        kernels(latency::with_precision(space->lower(ends[i]), {8, 8}), FusionRules{}).size());
+  };
+  for (int i = 0; i < 2; ++i) {
+    // A microsecond a kernel on the first device, two on the second.
+    EXPECT_NEAR(crossed[0]["points"][i][0].get<double>(), layers(i) / 1000, 1e-9) << i;
+    EXPECT_NEAR(crossed[1]["points"][i][0].get<double>(), layers(i) / 500, 1e-9) << i;
+  }
+}
+
+TEST(Report, FindsAUsersOwnSpaceThroughTheSweep) {
+  const Project project("own");
+  project.write("mine.json", R"({"name": "mine", "classes": 9, "resolution": 16,
+    "stem": {"channels": [8, 16], "stride": 2}, "stages": [{"block": "separable", "channels": [16, 24]}],
+    "head": [{"kind": "pool"}]})");
+  project.write("accuracy.jsonl",
+                R"({"space":"mine.json","classes":4,"resolutions":[],"supernet":"x","split":"validation"})"
+                "\n");
+  const auto space = load_space((project.folder() / "mine.json").string());
+  ASSERT_TRUE(space) << space.error().message;
+  Json run = Json::parse(run_json("nsga2", 1, "mine"));
+  run["genes"] = Json::array();
+  for (const Gene& gene : space->genes()) run["genes"].push_back(gene.name);
+  run["config"] = {{"problem", {{"accuracy", "../accuracy.jsonl"}}}};
+  project.write("runs/a/run.json", run.dump());
+  const Genotype g = space->largest();
+  Json row = Json::parse(line(0, 0, 0, "0.5", "3"));
+  row["arch"] = space->text(g);
+  row["genes"] = std::vector<int>(g.data(), g.data() + g.size());
+  project.write("runs/a/candidates.jsonl", row.dump() + "\n");
+  const Json architectures = document_of(project)["runs"].at(0)["architectures"];
+  ASSERT_TRUE(architectures.is_object());
+  EXPECT_EQ(architectures["networks"]["0"].size(), kernels(space->lower(g), FusionRules{}).size());
+  // With the images' four classes, not the file's nine.
+  EXPECT_EQ(architectures["parts"]["out"].back(), Json({4, 1, 1}));
+}
+
+TEST(Report, NamesItsFilesByTheirHashes) {
+  const Project project("hashes");
+  project.write("runs/mine/run.json", run_json());
+  project.write("runs/mine/candidates.jsonl", "");
+  const Json files = document_of(project)["files"];
+  ASSERT_EQ(files.size(), 2u);
+  EXPECT_EQ(files[1]["file"], "runs/mine/candidates.jsonl");
+  // Of nothing, as FIPS 180-4 has it.
+  EXPECT_EQ(files[1]["sha256"], "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
 TEST(Report, KeepsGoingOverDamagedLinesAndSaysWhichItLeftOut) {
@@ -232,6 +348,17 @@ TEST(Report, ShowsLayersOfNetworksOfBuiltInSpaces) {
   double joules = 0;
   for (const Json& j : architectures["details"]["0"]["energy"]["joules"]) joules += j.get<double>();
   EXPECT_NEAR(joules, energy(network, {8, 8}, {}, *load_energy_table("horowitz-45nm")).joules(), 1e-15);
+  // The arena's map holds what is alive at every step (and may leave apart what could share a place).
+  const Json& details = architectures["details"]["0"];
+  for (std::size_t step = 0; step < details["live"].size(); ++step) {
+    std::set<std::int64_t> covered;
+    for (const Json& block : details["arena"]["blocks"])
+      if (block["first"] <= step && step <= block["last"])
+        for (std::int64_t at = 0; at < block["size"]; ++at)
+          covered.insert(block["offset"].get<std::int64_t>() + at);
+    EXPECT_GE(covered.size(), details["live"][step].get<std::size_t>()) << step;
+    EXPECT_LT(*covered.rbegin(), details["arena"]["size"].get<std::int64_t>()) << step;
+  }
   EXPECT_EQ(architectures["details"]["0"]["arena"]["bound"],
             *std::ranges::max_element(architectures["details"]["0"]["live"]));
 }
