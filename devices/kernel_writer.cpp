@@ -33,8 +33,9 @@ KernelSpec base_spec(KernelKind kind, const Kernel& kernel, const std::string& p
   spec.input = kernel.anchor.in;
   spec.activation = kernel.activation;
   // As whole networks run it: such a kernel's input dies with it.
-  spec.in_place = spec.precision == codegen::Precision::int8 &&
-                  (kind == KernelKind::lookup || kind == KernelKind::scale_channels || kind == KernelKind::add);
+  spec.in_place =
+      spec.precision == codegen::Precision::int8 &&
+      (kind == KernelKind::lookup || kind == KernelKind::scale_channels || kind == KernelKind::add);
   return spec;
 }
 
@@ -162,8 +163,8 @@ Result<codegen::Int8Params> draw_int8(const KernelSpec& spec, Rng& rng) {
     NAS_TRY(multiplier, codegen::make_multiplier(real));
     params.multipliers.push_back(multiplier);
   }
-  // As calibration leaves it: 0 is the grid's lowest value, and 6 (or the largest value seen) its highest, so that
-  // saturating is all the clamp there is.
+  // As calibration leaves it: 0 is the grid's lowest value, and 6 (or the largest value seen) its highest, so
+  // that saturating is all the clamp there is.
   if (spec.activation == Activation::relu || spec.activation == Activation::relu6) params.output_zero = -128;
   if (!fits_a_clamp(spec.activation) || spec.kind == KernelKind::lookup)
     params.table = codegen::activation_table(spec.activation, 0.05, 5, 0.05, -20);

@@ -32,7 +32,7 @@ Matrix matrix(const Layer& l) {
     case LayerKind::patch_embed: {
       const std::int64_t window = std::int64_t{l.kernel} * l.kernel;
       // Depthwise has one channel a group; divisions are slow.
-      const std::int64_t channels = l.groups == 1                ? l.in.channels
+      const std::int64_t channels = l.groups == 1               ? l.in.channels
                                     : l.groups == l.in.channels ? 1
                                                                 : l.in.channels / l.groups;
       return {l.out.channels, times(channels, window)};

@@ -50,7 +50,8 @@ void Optimizer::sum_gradients(const StepGradients& gradients, std::size_t index,
   const Parameter& p = weights_.parameters()[index];
   sum.zero_();
   for (const Gradients& part : gradients.parts)
-    if (part[index].defined()) slice(sum, part[index].sizes().vec(), crops_centre(p.key)).add_(part[index].to(sum.device()));
+    if (part[index].defined())
+      slice(sum, part[index].sizes().vec(), crops_centre(p.key)).add_(part[index].to(sum.device()));
 }
 
 // A bucket travels while the next one is summed. In double precision the order of the sums, and with it the
