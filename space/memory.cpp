@@ -112,8 +112,10 @@ std::int64_t scratch_bytes(const Layer& l, const MemoryOptions& o) {
   const std::int64_t bits = activation_bits(l, o);
   switch (l.kind) {
     case LayerKind::conv:
-      if (l.kernel > 1 && o.im2col_columns > 0 && !is_depthwise(l))
-        return capped(2.0 * o.im2col_columns * l.kernel * l.kernel * (l.in.channels / l.groups));
+      if (l.kernel > 1 && o.im2col_columns > 0 && !is_depthwise(l)) {
+        const std::int64_t channels = l.in.channels / l.groups;
+        return times(2 * o.im2col_columns, times(std::int64_t{l.kernel} * l.kernel, channels));
+      }
       return 0;
     case LayerKind::squeeze_excite:  // pooled vector, hidden vector, gate
       return bits_to_bytes(2 * std::int64_t{l.in.channels} + l.hidden, bits);

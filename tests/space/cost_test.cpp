@@ -152,6 +152,36 @@ TEST(Cost, OfQuantisedWeightsIsAQuarterPlusBiasesAndScales) {
   EXPECT_EQ(quarter.count(), expected_quarter);
 }
 
+// Bits as genes: weights of 2, 4, 8 bits and float, activations of 4 and 8, each layer its own.
+TEST(Cost, UsesTheBitsThatGenesChoose) {
+  const auto space = parse_space(R"({"name": "bits", "classes": 2, "resolution": 8,
+    "stem": {"channels": 6, "stride": 1},
+    "stages": [{"channels": 10, "expand": 1.5, "bits": "layer", "weight_bits": [2, 4, 8, 32],
+                "activation_bits": [4, 8]}],
+    "head": [{"kind": "pool"}]})",
+                                 "bits.json");
+  ASSERT_TRUE(space) << to_string(space.error());
+  EXPECT_EQ(space->count(), std::to_string(4 * 4 * 4 * 2));  // expand, depthwise and project have a gene each
+  const auto row = [](std::int64_t columns, int bits) {      // one output channel with bias and scale
+    return bits == 32 ? 4 * columns + 4 : (columns * bits + 7) / 8 + 8;
+  };
+  space->enumerate([&](const Genotype& g) {
+    const Network network = space->lower(g);
+    const auto bits = [&](const std::string& part) {
+      return static_cast<int>(space->value(g, space->find("stage1.block1." + part + "weight_bits")));
+    };
+    const int activations = static_cast<int>(space->value(g, space->find("stage1.block1.activation_bits")));
+    // 6 -> 16 (6 x 1.5 = 9, to 8, below 0.9 of 9, so 16) -> 16 depthwise -> 10; stem and classifier at 8
+    // bits.
+    const std::int64_t expected = 6 * row(27, 8) + 16 * row(6, bits("expand.")) +
+                                  16 * row(9, bits("depthwise.")) + 10 * row(16, bits("project.")) +
+                                  2 * row(10, 8);
+    EXPECT_EQ(weight_bytes(network, {8, 8}).count(), expected) << space->text(g);
+    EXPECT_EQ(peak_memory(network, {}).bytes.count(), 64 * 16 * 2 * activations / 8) << space->text(g);
+    return true;
+  });
+}
+
 TEST(KernelSignature, RoundTripsForEveryKernelOfEverySpace) {
   for (const std::string& name : builtin_space_names()) {
     const SearchSpace space = *load_space(name);
