@@ -7,8 +7,10 @@
 #include "apps/accuracy_file.h"
 #include "apps/arch_reference.h"
 #include "apps/command.h"
-#include "devices/profile.h"
+#include "apps/session_predictor.h"
 #include "latency/calibration.h"
+#include "latency/kernel_model.h"
+#include "latency/predictor.h"
 #include "latency/table.h"
 #include "space/base/file.h"
 #include "space/learn/metrics.h"
@@ -21,44 +23,75 @@ namespace fs = std::filesystem;
 using Record = nlohmann::ordered_json;
 
 struct EstimateOptions {
-  std::string arch, space, session;
-  bool layers = false;
+  std::string arch;
+  SessionChoice choice;
+  std::string model, out, energy = "horowitz-45nm";
+  bool layers = false, by_kind = false, all = false;
 };
 
-// A session with what is needed to use it: the device's fusion rules, and its calibration where it was
-// fitted.
-struct Predictor {
-  latency::Session session;
-  latency::LatencyTable table;
-  FusionRules rules;
-  std::optional<latency::Calibration> calibration;
-};
-
-// A file, or the name of one in the project's sessions folder.
-fs::path session_file(const Context& context, const std::string& name) {
-  const fs::path kept = fs::path(context.project) / "sessions" / (name + ".jsonl");
-  std::error_code ignored;
-  return fs::exists(kept, ignored) ? kept : fs::path(name);
+Result<Network> lowered(const Context& context, const EstimateOptions& o) {
+  NAS_TRY(space, open_space(o.choice.space));
+  NAS_TRY(text, resolve_architecture(context.project, o.arch));
+  NAS_TRY(genotype, text == "largest"    ? Result<Genotype>(space.largest())
+                    : text == "smallest" ? Result<Genotype>(space.smallest())
+                                         : space.parse(text));
+  return space.lower(genotype);
 }
 
-fs::path calibration_file(fs::path session) { return session.replace_extension(".calibration.json"); }
+// Kernel predictors from the session, or from a file of `predict kernels`.
+Result<latency::KernelModels> kernel_models(const SessionPredictor& predictor, const EstimateOptions& o) {
+  if (o.model.empty()) return latency::KernelModels::fit(predictor.session);
+  NAS_TRY(text, read_file(o.model, 1 << 28));
+  NAS_TRY(models, latency::KernelModels::load(text, o.model));
+  const latency::SessionInfo& info = predictor.session.info;
+  for (const auto& [what, required, found] : {std::tuple{"device", info.device, models.device()},
+                                              {"precision", info.precision, models.precision()}})
+    if (required != found)
+      return usage_error(std::string("the predictors are of another ") + what + ": required " + required +
+                             ", found " + found,
+                         o.model);
+  return models;
+}
 
-Result<Predictor> open_predictor(const Context& context, const std::string& name) {
-  const fs::path path = session_file(context, name);
-  NAS_TRY(session, latency::load_session(path));
-  NAS_TRY(table, latency::LatencyTable::make(session));
-  NAS_TRY(device, devices::load_profile(session.info.device, fs::path(context.project) / "devices"));
-  if (device.fingerprint != session.info.profile)
-    return usage_error("the profile of " + device.name + " has changed since this session; profile again",
-                       path.string());
-  Predictor predictor{std::move(session), std::move(table), device.fusion, {}};
-  std::error_code ignored;
-  if (fs::exists(calibration_file(path), ignored)) {
-    NAS_TRY(text, read_file(calibration_file(path), 1 << 20));
-    NAS_TRY(calibration, latency::parse_calibration(text, calibration_file(path).string()));
-    predictor.calibration = std::move(calibration);
+// Every figure of the network: latency, modelled energy, memory bracket, flash.
+Result<int> run_all(const Context& context, const EstimateOptions& o, const Network& network,
+                    const SessionPredictor& predictor) {
+  const latency::SessionInfo& info = predictor.session.info;
+  const Precision precision = latency::precision_of(info.precision);
+  NAS_TRY(energies, load_energy_table(o.energy));
+  std::vector<latency::Predictor> all;
+  if (o.by_kind) {
+    NAS_TRY(models, kernel_models(predictor, o));
+    all.push_back(latency::latency_by_kernels(models, predictor.rules, info.unit));
+  } else {
+    all.push_back(latency::latency_by_table(predictor.table, predictor.rules, predictor.calibration));
   }
-  return predictor;
+  all.push_back(latency::modelled_energy(energies, precision, predictor.rules));
+  all.push_back(latency::modelled_memory(precision, predictor.rules));
+  all.push_back(latency::modelled_flash(precision, 0));
+  std::vector<Record> rows;
+  for (const latency::Predictor& one : all) {
+    NAS_TRY(e, one(network));
+    rows.push_back({{"quantity", e.quantity},
+                    {"value", e.value},
+                    {"low", e.low},
+                    {"high", e.high},
+                    {"unit", e.unit},
+                    {"source", e.source},
+                    {"by", e.by},
+                    {"device", info.device},
+                    {"session", predictor.path.stem().string()}});
+  }
+  print_records(context,
+                {{"quantity", "quantity"},
+                 {"value", "value"},
+                 {"low", "from"},
+                 {"high", "to"},
+                 {"unit", "unit"},
+                 {"source", "source"},
+                 {"by", "by"}},
+                rows);
+  return 0;
 }
 
 std::string layer_names(const Network& network, const std::vector<std::int32_t>& layers) {
@@ -66,14 +99,17 @@ std::string layer_names(const Network& network, const std::vector<std::int32_t>&
 }
 
 Result<int> run_estimate(const Context& context, const EstimateOptions& o) {
-  NAS_TRY(space, open_space(o.space));
-  NAS_TRY(text, resolve_architecture(context.project, o.arch));
-  NAS_TRY(genotype, text == "largest"    ? Result<Genotype>(space.largest())
-                    : text == "smallest" ? Result<Genotype>(space.smallest())
-                                         : space.parse(text));
-  const Network network = space.lower(genotype);
-  NAS_TRY(predictor, open_predictor(context, o.session));
-  NAS_TRY(sum, predictor.table.estimate(network, predictor.rules));
+  NAS_TRY(network, lowered(context, o));
+  NAS_TRY(predictor, open_session_predictor(context, o.choice));
+  if (o.all) return run_all(context, o, network, predictor);
+  std::optional<latency::KernelModels> models;
+  if (o.by_kind || !o.model.empty()) {
+    NAS_TRY(found, kernel_models(predictor, o));
+    models = std::move(found);
+  }
+  NAS_TRY(sum, models ? models->estimate(network, predictor.rules)
+                      : predictor.table.estimate(network, predictor.rules));
+  if (models) predictor.calibration.reset();  // it was fitted to the table's sums
   const latency::SessionInfo& info = predictor.table.info();
   if (o.layers) {
     std::vector<Record> rows;
@@ -97,8 +133,16 @@ Result<int> run_estimate(const Context& context, const EstimateOptions& o) {
                   rows);
     return 0;
   }
-  Record record{{"device", info.device},         {"precision", info.precision},      {"unit", info.unit},
-                {"kernels", sum.kernels.size()}, {"interpolated", sum.interpolated}, {"sum", sum.value}};
+  Record record{{"device", info.device},
+                {"precision", info.precision},
+                {"unit", info.unit},
+                {"session", predictor.path.stem().string()},
+                {"kernels", sum.kernels.size()},
+                {"interpolated", sum.interpolated},
+                {"by", models ? "kernel predictors" : "table"},
+                {"sum", sum.value},
+                {"sum_low", sum.low},
+                {"sum_high", sum.high}};
   std::vector<Column> columns{{"device", "device"},
                               {"precision", "precision"},
                               {"kernels", "kernels"},
@@ -122,13 +166,8 @@ Result<int> run_estimate(const Context& context, const EstimateOptions& o) {
 
 // Where an estimate comes from: kinds of kernels by their share, and what the calibration adds.
 Result<int> run_explain(const Context& context, const EstimateOptions& o) {
-  NAS_TRY(space, load_space(o.space));
-  NAS_TRY(text, resolve_architecture(context.project, o.arch));
-  NAS_TRY(genotype, text == "largest"    ? Result<Genotype>(space.largest())
-                    : text == "smallest" ? Result<Genotype>(space.smallest())
-                                         : space.parse(text));
-  const Network network = space.lower(genotype);
-  NAS_TRY(predictor, open_predictor(context, o.session));
+  NAS_TRY(network, lowered(context, o));
+  NAS_TRY(predictor, open_session_predictor(context, o.choice));
   NAS_TRY(sum, predictor.table.estimate(network, predictor.rules));
   struct Part {
     std::size_t kernels = 0, interpolated = 0;
@@ -167,13 +206,48 @@ Result<int> run_explain(const Context& context, const EstimateOptions& o) {
   return 0;
 }
 
+// What each kind of kernel costs, and how well its predictor tells kernels it was not fitted on.
+Result<int> run_kernels(const Context& context, const EstimateOptions& o) {
+  NAS_TRY(predictor, open_session_predictor(context, o.choice));
+  NAS_TRY(models, latency::KernelModels::fit(predictor.session));
+  const std::string& unit = predictor.session.info.unit;
+  std::vector<Record> rows;
+  for (const latency::KindCosts& k : models.kinds())
+    rows.push_back({{"kind", k.kind},
+                    {"kernels", k.kernels},
+                    {"per_mac", k.per_mac},
+                    {"per_element", k.per_element},
+                    {"per_op", k.per_op},
+                    {"unit", unit},
+                    {"costs_mape", k.costs_mape},
+                    {"gaussian_mape", k.gaussian_mape > 0 ? Record(k.gaussian_mape) : Record()},
+                    {"model", k.model},
+                    {"mape", k.mape},
+                    {"coverage90", k.coverage90}});
+  print_records(context,
+                {{"kind", "kind"},
+                 {"kernels", "kernels"},
+                 {"per_mac", unit + "/MAC"},
+                 {"per_element", unit + "/element"},
+                 {"per_op", unit + "/kernel"},
+                 {"costs_mape", "costs, left out [%]"},
+                 {"gaussian_mape", "+ Gaussian process [%]"},
+                 {"model", "model"},
+                 {"coverage90", "in the 90 % interval [%]"}},
+                rows);
+  if (o.out.empty()) return 0;
+  NAS_CHECK(write_file(o.out, models.save()));
+  if (!context.quiet) std::fprintf(stderr, "kept in %s; hwnas estimate --model reads it\n", o.out.c_str());
+  return 0;
+}
+
 // The session's whole networks, with their table sums.
 struct Measured {
   std::vector<latency::SumFeatures> sums;
   std::vector<double> times;
 };
 
-Result<Measured> measured_networks(const Predictor& predictor, const SearchSpace& space) {
+Result<Measured> measured_networks(const SessionPredictor& predictor, const SearchSpace& space) {
   Measured found;
   for (const latency::KernelRecord& r : predictor.session.kernels) {
     if (!r.signature.starts_with(latency::kNetworkPrefix) || !r.failure.empty()) continue;
@@ -210,11 +284,11 @@ const std::vector<Column> kQuality{{"model", "model"},
                                    {"coverage90", "in the 90 % interval [%]"}};
 
 Result<int> run_fit(const Context& context, const EstimateOptions& o) {
-  NAS_TRY(space, open_space(o.space));
-  NAS_TRY(predictor, open_predictor(context, o.session));
+  NAS_TRY(space, open_space(o.choice.space));
+  NAS_TRY(predictor, open_session_predictor(context, o.choice));
   NAS_TRY(found, measured_networks(predictor, space));
   NAS_TRY(calibration, latency::fit_calibration(found.sums, found.times));
-  const fs::path path = calibration_file(session_file(context, o.session));
+  const fs::path path = calibration_file(predictor.path);
   NAS_CHECK(write_file(path, latency::to_json(calibration)));
   std::vector<Record> rows;
   for (const auto& e : calibration.evidence)
@@ -232,12 +306,12 @@ Result<int> run_fit(const Context& context, const EstimateOptions& o) {
 
 // Every other network fits, the rest tests: what is reported was never used in fitting.
 Result<int> run_eval(const Context& context, const EstimateOptions& o) {
-  NAS_TRY(space, open_space(o.space));
-  NAS_TRY(predictor, open_predictor(context, o.session));
+  NAS_TRY(space, open_space(o.choice.space));
+  NAS_TRY(predictor, open_session_predictor(context, o.choice));
   NAS_TRY(found, measured_networks(predictor, space));
   if (found.times.empty())
     return usage_error("the session has no whole networks; hwnas profile " + predictor.session.info.device +
-                       " --space " + o.space + " --whole 50 measures some");
+                       " --space " + o.choice.space + " --whole 50 measures some");
   Measured fit, test;
   for (std::size_t i = 0; i < found.times.size(); ++i) {
     Measured& part = i % 2 == 0 ? test : fit;
@@ -263,15 +337,6 @@ Result<int> run_eval(const Context& context, const EstimateOptions& o) {
   return 0;
 }
 
-void add_session_options(CLI::App* command, const std::shared_ptr<EstimateOptions>& options) {
-  command
-      ->add_option("--space", options->space,
-                   "Built-in space, JSON file, or a sweep's .jsonl for the space as trained")
-      ->required();
-  command->add_option("--session,--table", options->session, "A session of `hwnas profile`: file or name")
-      ->required();
-}
-
 }  // namespace
 
 void add_estimate_commands(CLI::App& app, Context& context) {
@@ -279,12 +344,18 @@ void add_estimate_commands(CLI::App& app, Context& context) {
   CLI::App* estimate =
       add_command(app, "estimate", "Latency of an architecture by a device's table, kernel by kernel",
                   {"hwnas estimate largest --space tiny --session cortex-m4-qemu-int8-tiny",
-                   "hwnas estimate mcu:best --space cifar-mbv3 --session sessions/host-int8.jsonl --layers"});
+                   "hwnas estimate mcu:best --space cifar-mbv3 --device host --layers"});
   estimate
       ->add_option("ARCH", options->arch, "smallest, largest, a genotype's text, RUN:best or RUN:front[3]")
       ->required();
-  add_session_options(estimate, options);
+  add_session_options(estimate, options->choice);
   estimate->add_flag("--layers", options->layers, "Every kernel with its share");
+  estimate->add_flag("--all", options->all, "Latency, energy, peak memory and flash");
+  estimate->add_option("--energy", options->energy,
+                       "With --all: energy coefficients, as for hwnas space cost");
+  estimate->add_flag("--by-kind", options->by_kind,
+                     "By kernel predictors instead of the table: also for kernels it does not cover");
+  estimate->add_option("--model", options->model, "Kernel predictors from a file of `hwnas predict kernels`");
   estimate->callback([&context, options] {
     context.action = [&context, options] { return run_estimate(context, *options); };
   });
@@ -293,7 +364,7 @@ void add_estimate_commands(CLI::App& app, Context& context) {
   CLI::App* fit = add_command(*predict, "fit", "Calibrate a table on the whole networks of its session",
                               {"hwnas profile host --space tiny --whole 40",
                                "hwnas predict fit --space tiny --session host-fp32-tiny"});
-  add_session_options(fit, options);
+  add_session_options(fit, options->choice);
   fit->callback(
       [&context, options] { context.action = [&context, options] { return run_fit(context, *options); }; });
   CLI::App* explain =
@@ -301,15 +372,24 @@ void add_estimate_commands(CLI::App& app, Context& context) {
                   {"hwnas predict explain largest --space tiny --session host-int8-tiny",
                    "hwnas predict explain smallest --space tiny --session host-int8-tiny -f csv"});
   explain->add_option("ARCH", options->arch, "As for hwnas estimate")->required();
-  add_session_options(explain, options);
+  add_session_options(explain, options->choice);
   explain->callback([&context, options] {
     context.action = [&context, options] { return run_explain(context, *options); };
+  });
+  CLI::App* kernels = add_command(
+      *predict, "kernels", "Predictors of single kernels, one a kind: cost per MAC, element, kernel",
+      {"hwnas predict kernels --space tiny --device cortex-m4-qemu",
+       "hwnas predict kernels --space tiny --session host-int8-tiny --out host.kernels"});
+  add_session_options(kernels, options->choice);
+  kernels->add_option("--out", options->out, "Keep them in a file: plain text, checksummed");
+  kernels->callback([&context, options] {
+    context.action = [&context, options] { return run_kernels(context, *options); };
   });
   CLI::App* eval =
       add_command(*predict, "eval", "How well a table predicts whole networks, on networks never used",
                   {"hwnas predict eval --space tiny --session host-int8-tiny",
                    "hwnas predict eval --space tiny --session cortex-m4-qemu-int8-tiny -f json"});
-  add_session_options(eval, options);
+  add_session_options(eval, options->choice);
   eval->callback(
       [&context, options] { context.action = [&context, options] { return run_eval(context, *options); }; });
 }

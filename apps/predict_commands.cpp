@@ -14,6 +14,9 @@ Result<int> run_csv(const Context& context, const latency::PredictRequest& reque
   Record record{{"model", report.model},
                 {"n_train", report.n_train},
                 {"n_validation", report.n_validation},
+                {"n_groups", report.n_groups},
+                {"n_runs", report.n_runs},
+                {"n_networks", report.n_networks},
                 {"n_test", m.n},
                 {"rmse", m.rmse},
                 {"mape", m.mape},
@@ -63,13 +66,28 @@ void add_predict_commands(CLI::App& app, Context& context) {
   auto* space = csv->add_option("--space", request->space, "Space whose architecture columns the file has");
   csv->add_option("--features", request->features, "Feature columns")->delimiter(',')->excludes(space);
   csv->add_option("--target", request->target, "Column to predict, or a sum A+B")->required();
-  csv->add_option("--where", request->where, "Keep rows with COLUMN=VALUE")->delimiter(',');
+  csv->add_option("--where", request->where, "Keep rows with COLUMN=VALUE; also !=, <, <=, >, >=")
+      ->delimiter(',');
   csv->add_option("--sources", request->sources, "Columns of known devices")->delimiter(',');
   auto* train = csv->add_option("--train", request->train,
                                 "Share of rows to fit on (a tenth validates, the rest tests)");
   csv->add_option("--samples", request->samples, "Rows measured on a new device")
       ->excludes(train)
       ->check(CLI::PositiveNumber);
+  csv->add_option("--leave-out", request->leave_out,
+                  "Predict the rows that share this column's text from all the others, in turn")
+      ->excludes(train);
+  csv->add_option("--groups", request->groups,
+                  "With --leave-out: a row belongs to the first of these texts that the column contains")
+      ->delimiter(',');
+  csv->add_option("--kinds", request->kinds, "With --leave-out: what a row is known to be, found likewise")
+      ->delimiter(',');
+  csv->add_option("--item", request->item,
+                  "A long file: the column that names networks; every device in turn is one never seen");
+  csv->add_option("--runs", request->runs, "With --item: columns that tell runs apart, the device first")
+      ->delimiter(',');
+  csv->add_flag("--drawn", request->drawn,
+                "With --item: draw the measured networks instead of choosing them");
   csv->add_option("--seed", request->seed, "Seed of the split and of every draw (2024: the reference split)");
   csv->callback(
       [&context, request] { context.action = [&context, request] { return run_csv(context, *request); }; });

@@ -1,6 +1,7 @@
 #include "latency/csv.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -60,6 +61,23 @@ bool read_record(std::string_view text, std::size_t& at, std::size_t& line,
     }
   }
   return !quoted;
+}
+
+const std::array<std::string, 6> kRelations{"=", "!=", "<", "<=", ">", ">="};
+
+// Does the field stand in that relation to the value? An empty field is never smaller or larger.
+Result<bool> holds_at(const Csv& csv, std::size_t row, std::size_t column, const std::string& relation,
+                      const std::string& value) {
+  const std::string& field = csv.rows[row][column];
+  if (relation == "=" || relation == "!=") return (field == value) == (relation == "=");
+  double limit = 0;
+  const auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), limit);
+  if (code != std::errc() || end != value.data() + value.size())
+    return usage_error("a filter with '" + relation + "' needs a number, found '" + value + "'");
+  if (field.empty()) return false;
+  NAS_TRY(number, number_at(csv, row, column));
+  if (relation.size() == 2 && number == limit) return true;
+  return relation[0] == '<' ? number < limit : number > limit;
 }
 
 }  // namespace
@@ -122,15 +140,19 @@ Result<Csv> read_csv(const std::string& path) {
 
 Result<Csv> filter(Csv csv, const std::vector<std::string>& conditions) {
   for (const std::string& condition : conditions) {
-    const std::size_t equals = condition.find('=');
-    if (equals == std::string::npos) {
-      return usage_error("a filter is COLUMN=VALUE, found '" + condition + "'");
-    }
-    NAS_TRY(column, csv.column(condition.substr(0, equals)));
-    const std::string value = condition.substr(equals + 1);
+    const std::size_t begin = condition.find_first_of("=!<>");
+    std::size_t end = begin;
+    while (end < condition.size() && std::string_view("=!<>").find(condition[end]) != std::string_view::npos)
+      ++end;
+    const std::string relation = begin < end ? condition.substr(begin, end - begin) : "";
+    if (begin == 0 || std::ranges::find(kRelations, relation) == kRelations.end())
+      return usage_error("a filter is COLUMN=VALUE, or with !=, <, <=, > or >=, found '" + condition + "'");
+    NAS_TRY(column, csv.column(condition.substr(0, begin)));
+    const std::string value = condition.substr(end);
     Csv kept{csv.where, csv.header, {}, {}};
     for (std::size_t i = 0; i < csv.rows.size(); ++i) {
-      if (csv.rows[i][column] != value) continue;
+      NAS_TRY(holds, holds_at(csv, i, column, relation, value));
+      if (!holds) continue;
       kept.rows.push_back(std::move(csv.rows[i]));
       kept.lines.push_back(csv.lines[i]);
     }

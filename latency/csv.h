@@ -24,7 +24,8 @@ struct Csv {
 Result<Csv> parse_csv(std::string_view text, std::string where);
 Result<Csv> read_csv(const std::string& path);
 
-// Rows whose column equals the value; conditions "column=value". Fails when nothing is left.
+// Rows that meet every condition: "column=value" or "!=" as text, "<", "<=", ">", ">=" as numbers. Fails when
+// nothing is left.
 Result<Csv> filter(Csv csv, const std::vector<std::string>& conditions);
 
 // A field as a finite number; fails with file, line and column.

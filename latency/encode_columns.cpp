@@ -191,8 +191,8 @@ Result<Encoded> encode_ofa(const Csv& csv, const std::string& space) {
   NAS_TRY(columns, columns_of(csv, {"r", "d", "ks", "e"}, space));
   const std::size_t n = csv.rows.size();
   constexpr std::size_t kEntries = 20 * 9;
-  Encoded out{
-      Matrix(n, 2 * kEntries + 25), {}, Matrix(n, 40 + 5 + 15 + 3), std::vector<std::string>(n), false};
+  Encoded out{Matrix(n, 2 * kEntries + 25), {},    Matrix(n, 40 + 5 + 15 + 3),
+              std::vector<std::string>(n),  false, Matrix(n, 5 + 15 + 3)};
   for (std::size_t i = 0; i < n; ++i) {
     NAS_TRY(r, whole(csv, i, columns[0], 128, 224));
     if (r % 4 != 0) return at(csv, i, "resolution must be a multiple of 4 from 128 to 224");
@@ -223,6 +223,7 @@ Result<Encoded> encode_ofa(const Csv& csv, const std::string& space) {
     numbers[60] = r;
     numbers[61] = numbers[40] + numbers[41] + numbers[42] + numbers[43] + numbers[44];
     for (std::size_t s = 0; s < 5; ++s) numbers[62] += numbers[45 + s * 3];
+    std::copy(numbers.begin() + 40, numbers.end(), out.ordered.row(i).begin());
   }
   return out;
 }

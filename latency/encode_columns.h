@@ -16,6 +16,8 @@ struct Encoded {
   learn::Matrix numbers;  // few numbers a row, for trees, networks and Gaussian processes
   std::vector<std::string> key;   // equal keys: the same architecture
   bool positive_entries = false;  // the table's coefficients are costs and cannot be negative
+  learn::Matrix ordered =
+      {};  // what lies on a scale of which the table knows nothing (resolution); may be empty
 };
 
 // Reads architectures from the columns that the space's files have: nasbench201 `arch`; fbnet `op0`…`op21`;

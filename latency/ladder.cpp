@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <functional>
 
+#include "latency/mixing.h"
 #include "space/learn/linear.h"
 #include "space/learn/metrics.h"
 #include "space/learn/mlp.h"
@@ -107,50 +108,6 @@ Result<Values> run(const Candidate& c, std::span<const double> target, std::span
   return out;
 }
 
-// Greedy selection with replacement (Caruana et al., ICML 2004): weights that lower the error on held-out
-// rows.
-Values mixture(const std::vector<Values>& predictions, const Values& truth) {
-  constexpr int kSteps = 25;
-  Values weights(predictions.size());
-  Values sum(truth.size());
-  for (int step = 1; step <= kSteps; ++step) {
-    std::size_t best = 0;
-    double best_error = 0;
-    for (std::size_t c = 0; c < predictions.size(); ++c) {
-      double error = 0;
-      for (std::size_t i = 0; i < truth.size(); ++i) {
-        error += std::abs((sum[i] + predictions[c][i]) / step - truth[i]) / truth[i];
-      }
-      if (c == 0 || error < best_error) {
-        best_error = error;
-        best = c;
-      }
-    }
-    weights[best] += 1.0 / kSteps;
-    for (std::size_t i = 0; i < truth.size(); ++i) sum[i] += predictions[best][i];
-  }
-  return weights;
-}
-
-Values mix(const std::vector<Values>& predictions, const Values& weights) {
-  Values out(predictions[0].size());
-  for (std::size_t c = 0; c < weights.size(); ++c) {
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] += weights[c] * predictions[c][i];
-  }
-  return out;
-}
-
-// Factors [low, high] that hold 90 % of new truth / prediction ratios (split conformal, Vovk et al. 2005).
-std::pair<double, double> conformal(const Values& truth, const Values& predicted) {
-  Values ratio(truth.size());
-  for (std::size_t i = 0; i < ratio.size(); ++i) ratio[i] = truth[i] / predicted[i];
-  std::sort(ratio.begin(), ratio.end());
-  const double n = static_cast<double>(ratio.size());
-  const auto rank = static_cast<std::size_t>(std::floor(0.05 * (n + 1)));
-  if (rank == 0) return {ratio.front() * 0.5, ratio.back() * 2};
-  return {ratio[rank - 1], ratio[ratio.size() - rank]};
-}
-
 }  // namespace
 
 Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> target,
@@ -199,18 +156,16 @@ Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> tar
     unseen[c].insert(unseen[c].end(), last.begin(), cut);
     queried[c].assign(cut, last.end());
   }
-  const Values weights = mixture(unseen, truth);
+  const Values weights = choose_mixture(unseen, truth);
   LadderResult out;
+  std::vector<std::string> names;
   for (std::size_t c = 0; c < all.size(); ++c) {
     out.rungs.push_back({all[c].name, learn::mape(truth, unseen[c]), weights[c]});
-    if (weights[c] <= 0) continue;
-    char text[64];
-    std::snprintf(text, sizeof(text), "%s%s %.2f", out.model.empty() ? "" : " + ", all[c].name.c_str(),
-                  weights[c]);
-    out.model += text;
+    names.push_back(all[c].name);
   }
+  out.model = mixture_name(names, weights);
   out.predicted = mix(queried, weights);
-  const auto [low, high] = conformal(truth, mix(unseen, weights));
+  const auto [low, high] = conformal_factors(truth, mix(unseen, weights));
   for (const double p : out.predicted) {
     out.low.push_back(p * low);
     out.high.push_back(p * high);

@@ -142,7 +142,9 @@ class Family {
 }  // namespace
 
 std::string_view to_string(EntrySource source) {
-  return source == EntrySource::measured ? "measured" : "interpolated";
+  return source == EntrySource::measured       ? "measured"
+         : source == EntrySource::interpolated ? "interpolated"
+                                               : "predicted";
 }
 
 Precision precision_of(const std::string& word) {

@@ -17,7 +17,7 @@ namespace nas::latency {
 // gives the very bits that estimate() gives.
 inline constexpr double kGrain = 1.0 / 1024;
 
-enum class EntrySource { measured, interpolated };
+enum class EntrySource { measured, interpolated, predicted };
 std::string_view to_string(EntrySource source);
 
 // One kernel of a network in a table, in the table's unit.

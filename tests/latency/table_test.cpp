@@ -7,6 +7,7 @@
 
 #include "latency/calibration.h"
 #include "latency/measure/kernel_set.h"
+#include "latency/ofa_yaml.h"
 #include "search/additive.h"
 #include "space/base/rng.h"
 #include "space/search_space.h"
@@ -187,6 +188,55 @@ TEST(LatencyTable, CompilesOnceForAllToTheSameBits) {
   const auto table = LatencyTable::make(session);
   ASSERT_TRUE(table);
   expect_equal_bits(space, *table, 200);
+}
+
+const std::string kOfaYaml =
+    "Conv-input:224x224x3-output:112x112x16:\n  mean: 0.52\n  count: 10\n"
+    "expanded_conv-input:112x112x16-output:112x112x16: {count: 3, mean: 1.25}\n";
+
+TEST(OfaYaml, ReadsBothWaysOfWritingAnEntry) {
+  const auto session = read_ofa_yaml(kOfaYaml, "t.yaml");
+  ASSERT_TRUE(session) << to_string(session.error());
+  ASSERT_EQ(session->kernels.size(), 2U);
+  EXPECT_EQ(session->kernels[0].median, 520000);
+  EXPECT_EQ(session->kernels[1].median, 1250000);
+  EXPECT_THAT(to_string(read_ofa_yaml("a:\n  mean: -1\n", "t.yaml").error()),
+              HasSubstr("t.yaml:2: error: mean"));
+  EXPECT_THAT(to_string(read_ofa_yaml("a:\n  mean: nan\n", "t.yaml").error()),
+              HasSubstr("t.yaml:2: error: mean"));
+  EXPECT_THAT(to_string(read_ofa_yaml("a:\n  count: 1\n", "t.yaml").error()), HasSubstr("none for a"));
+  EXPECT_THAT(to_string(read_ofa_yaml("", "t.yaml").error()), HasSubstr("at least one key"));
+}
+
+// Whatever the bytes are, reading ends in a table of positive times or in one line that names the file.
+TEST(Readers, SurviveDamagedTablesAndSessions) {
+  Device d = device_with();
+  d.session.kernels.resize(6);
+  std::string lines = to_line(d.session.info);
+  for (const KernelRecord& r : d.session.kernels) lines += to_line(r);
+  for (std::uint64_t i = 0; i < 4000; ++i) {
+    Rng rng(8, "damaged-readers", i);
+    for (const bool yaml : {true, false}) {
+      std::string bad = yaml ? kOfaYaml : lines;
+      for (std::uint64_t k = 1 + rng.below(4); k > 0; --k)
+        bad[rng.below(bad.size())] = static_cast<char>(rng.below(256));
+      if (rng.chance(0.2)) bad.resize(rng.below(bad.size()));
+      const auto session = yaml ? read_ofa_yaml(bad, "f") : parse_session(bad, "f");
+      if (!session) {
+        EXPECT_EQ(session.error().message.find('\n'), std::string::npos);
+        continue;
+      }
+      const auto table = LatencyTable::make(*session);
+      if (!table) continue;
+      for (const Kernel& k : d.all) {
+        const auto one = table->estimate(k);
+        if (one) {
+          EXPECT_TRUE(std::isfinite(one->value) && one->value > 0);
+        }
+        break;
+      }
+    }
+  }
 }
 
 // Networks whose whole takes more than their kernels, in a way each form can or cannot express.

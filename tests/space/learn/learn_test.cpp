@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "space/base/rng.h"
+#include "space/learn/gaussian_process.h"
 #include "space/learn/gemm.h"
 #include "space/learn/linear.h"
 #include "space/learn/metrics.h"
@@ -246,6 +247,72 @@ TEST(Trees, LearnRepeatAndComeBackFromText) {
   const auto read = Trees::load(a->save(), "memory");
   ASSERT_TRUE(read) << to_string(read.error());
   EXPECT_EQ(read->predict(wave.x), a->predict(wave.x));
+}
+
+TEST(GaussianProcess, InterpolatesWithAnIntervalThatWidensAwayFromWhatIsKnown) {
+  Matrix x(24, 1), far(2, 1);
+  std::vector<double> y;
+  Rng rng(3, "gp");
+  for (std::size_t i = 0; i < 24; ++i) {
+    x(i, 0) = 0.25 * static_cast<double>(i);
+    y.push_back(std::sin(x(i, 0)) + 0.01 * rng.normal());
+  }
+  const auto g = GaussianProcess::fit(x, y);
+  ASSERT_TRUE(g) << to_string(g.error());
+  Matrix between(23, 1);
+  for (std::size_t i = 0; i < 23; ++i) between(i, 0) = x(i, 0) + 0.125;
+  const auto inside = g->predict(between);
+  std::size_t covered = 0;
+  for (std::size_t i = 0; i < 23; ++i) {
+    EXPECT_NEAR(inside.mean[i], std::sin(between(i, 0)), 0.04);
+    covered += std::abs(inside.mean[i] - std::sin(between(i, 0))) < 2.6 * inside.deviation[i];
+  }
+  EXPECT_GE(covered, 21U);
+  far(0, 0) = 3, far(1, 0) = 20;
+  const auto wide = g->predict(far);
+  EXPECT_GT(wide.deviation[1], 5 * wide.deviation[0]);
+  // Measuring far away takes more off the variance there than measuring what is known already.
+  const auto gain = g->variance_reduction(far, far);
+  EXPECT_GT(gain[1], 10 * gain[0]);
+  const auto after = g->as_if_measured(far.row(1));
+  ASSERT_TRUE(after);
+  EXPECT_LT(after->predict(far).deviation[1], 0.5 * wide.deviation[1]);
+}
+
+TEST(GaussianProcess, WithoutASmoothPartIsBayesianRegression) {
+  // Its mean is ridge regression's solution with lambda = noise^2 / variance: computed here by hand for one
+  // column.
+  Matrix x(5, 1);
+  std::vector<double> y{1, 3, 2, 5, 4};
+  for (std::size_t i = 0; i < 5; ++i) x(i, 0) = static_cast<double>(i);
+  const auto g = GaussianProcess::fit(x, y, {.smooth = false});
+  ASSERT_TRUE(g);
+  const auto parts = g->parts();
+  EXPECT_EQ(parts.smooth, 0);
+  // Standardised: x has mean 2 and variance 2, y mean 3 and variance 2; correlation 0.8.
+  const double prior = parts.linear * parts.linear / 2, noise = parts.noise * parts.noise + 1e-8;
+  const double slope = prior * 5 * 0.8 / (prior * 5 + noise);
+  Matrix at(1, 1);
+  at(0, 0) = 7;
+  EXPECT_NEAR(g->predict(at).mean[0], 3 + std::sqrt(2.0) * slope * (7 - 2) / std::sqrt(2.0), 1e-6);
+}
+
+TEST(GaussianProcess, ComesBackFromTextAndRefusesBadData) {
+  const Matrix x = random_matrix(20, 3, 4);
+  std::vector<double> y;
+  for (std::size_t i = 0; i < 20; ++i) y.push_back(x(i, 0) * x(i, 1));
+  const auto g = GaussianProcess::fit(x, y);
+  ASSERT_TRUE(g);
+  const auto back = GaussianProcess::load(g->save(), "g");
+  ASSERT_TRUE(back) << to_string(back.error());
+  EXPECT_EQ(back->predict(x).mean, g->predict(x).mean);
+  EXPECT_EQ(GaussianProcess::fit(x, y)->save(), g->save());
+  std::string bad = g->save();
+  bad[bad.size() / 2] ^= 1;
+  EXPECT_FALSE(GaussianProcess::load(bad, "g"));
+  y[3] = std::nan("");
+  EXPECT_FALSE(GaussianProcess::fit(x, y));
+  EXPECT_FALSE(GaussianProcess::fit(random_matrix(1, 2, 1), std::vector<double>{1}));
 }
 
 TEST(ModelFile, RefusesEveryDamagedByte) {

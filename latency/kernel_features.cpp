@@ -1,0 +1,42 @@
+#include "latency/kernel_features.h"
+
+#include <cmath>
+
+#include "space/cost.h"
+
+namespace nas::latency {
+
+std::string kernel_kind(const Kernel& kernel) {
+  const Layer& l = kernel.anchor;
+  if (is_depthwise(l)) return "depthwise conv";
+  if (l.kind == LayerKind::conv && l.kernel == 1) return "pointwise conv";
+  return std::string(to_string(l.kind));
+}
+
+std::array<double, 3> kernel_work(const Kernel& kernel) {
+  const Layer& l = kernel.anchor;
+  const std::int64_t side = l.side.channels > 0 ? l.side.elements() : 0;
+  return {static_cast<double>(macs(l).count()),
+          static_cast<double>(l.in.elements() + side + l.out.elements()), 1};
+}
+
+std::vector<double> kernel_features(const Kernel& kernel) {
+  const Layer& l = kernel.anchor;
+  const auto of = [](auto v) { return static_cast<double>(v); };
+  const auto log = [](double v) { return std::log1p(v); };
+  const auto w = kernel_work(kernel);
+  return {log(of(l.in.height) * of(l.in.width)),
+          log(of(l.in.channels)),
+          log(of(l.out.channels)),
+          of(l.kernel),
+          of(l.stride),
+          log(w[0]),
+          log(of(params(l).count())),
+          log(of(l.out.height) * of(l.out.width)),
+          log(of(l.hidden)),
+          log(w[0] / w[1]),
+          of(l.out.channels % 4 == 0) + of(l.out.channels % 8 == 0) + of(l.in.channels % 4 == 0),
+          of(kernel.activation != Activation::none) + of(kernel.add) + of(kernel.batch_norm)};
+}
+
+}  // namespace nas::latency
