@@ -136,10 +136,11 @@ Result<void> Encoding::encode(const Genotype& g, std::span<float> out) const {
           static_cast<float>(choice + 1) / static_cast<float>(slot.choices);
       continue;
     }
-    const std::int32_t place =
-        slot.remap < 0 ? choice : remap_[static_cast<std::size_t>(slot.remap + choice)];
+    std::int32_t place = choice;
+    if (slot.remap >= 0)
+      place = remap_[static_cast<std::size_t>(slot.remap) + static_cast<std::size_t>(choice)];
     if (place < 0) return usage_error("encoding: the architecture's resolution is none of the encoded ones");
-    out[static_cast<std::size_t>(slot.first + place)] = 1.0f;
+    out[static_cast<std::size_t>(slot.first) + static_cast<std::size_t>(place)] = 1.0f;
   }
   return {};
 }

@@ -80,7 +80,7 @@ class ElasticReader {
 
   // Bits 0 mean "as deployed"; 2, 4, 8 and 32 (float) can be chosen.
   Elastic<std::int32_t> bits(const std::string& key, const std::string& family) {
-    const Elastic<std::int32_t> out = integer(key, family, 0, 32, std::vector<double>{0});
+    Elastic<std::int32_t> out = integer(key, family, 0, 32, std::vector<double>{0});
     for (const std::int32_t b : out.values)
       if (b != 0 && b != 2 && b != 4 && b != 8 && b != 32) {
         reader_.fail(key, "knows 2, 4, 8 and 32 bits, found " + std::to_string(b));
