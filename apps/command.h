@@ -57,6 +57,7 @@ void add_doctor_commands(CLI::App& app, Context& context);
 void add_estimate_commands(CLI::App& app,
                            Context& context);             // verbs of `predict`: after add_predict_commands
 void add_line_commands(CLI::App& app, Context& context);  // init, run, demo
+void add_plan_command(CLI::App& app, Context& context);
 void add_predict_commands(CLI::App& app, Context& context);
 void add_profile_commands(CLI::App& app, Context& context);
 void add_search_commands(CLI::App& app, Context& context);

@@ -7,11 +7,13 @@
 #include "apps/accuracy_file.h"
 #include "apps/arch_reference.h"
 #include "apps/command.h"
+#include "apps/ledger.h"
 #include "apps/session_predictor.h"
 #include "latency/calibration.h"
 #include "latency/kernel_model.h"
 #include "latency/predictor.h"
 #include "latency/table.h"
+#include "results/catalog.h"
 #include "space/base/file.h"
 #include "space/learn/metrics.h"
 #include "space/search_space.h"
@@ -283,6 +285,32 @@ const std::vector<Column> kQuality{{"model", "model"},
                                    {"kendall", "Kendall's tau"},
                                    {"coverage90", "in the 90 % interval [%]"}};
 
+// The calibration as a predictor in the project's store, known by its content.
+void keep_calibration(const Context& context, const SessionPredictor& fitted,
+                      const latency::Calibration& calibration, const fs::path& path) {
+  Ledger ledger(context, path);
+  ledger.write([&](results::Store& store) -> Result<void> {
+    NAS_TRY(object, store.put_object_file(path));
+    const latency::SessionInfo& info = fitted.session.info;
+    results::Predictor record;
+    record.uid = sha256("latency " + info.id + object).substr(0, 32);
+    record.name = "calibration of " + path.stem().stem().string();
+    record.target = info.unit == "instructions" ? "minstr" : "latency_ms";
+    NAS_TRY(session, store.db().value<results::Id>("SELECT id FROM session WHERE uid=?", info.id));
+    NAS_TRY(device, store.db().value<results::Id>("SELECT device_id FROM session WHERE uid=?", info.id));
+    record.session_id = session;
+    record.device_id = device;
+    record.algorithm = calibration.form;
+    record.features = "sum of kernels, number of kernels";
+    record.object = object;
+    record.n_train = static_cast<std::int64_t>(calibration.networks);
+    for (const auto& e : calibration.evidence)
+      if (e.form == calibration.form) record.mape = e.mape / 100;
+    NAS_CHECK(results::keep(store, record));
+    return {};
+  });
+}
+
 Result<int> run_fit(const Context& context, const EstimateOptions& o) {
   NAS_TRY(space, open_space(o.choice.space));
   NAS_TRY(predictor, open_session_predictor(context, o.choice));
@@ -290,6 +318,7 @@ Result<int> run_fit(const Context& context, const EstimateOptions& o) {
   NAS_TRY(calibration, latency::fit_calibration(found.sums, found.times));
   const fs::path path = calibration_file(predictor.path);
   NAS_CHECK(write_file(path, latency::to_json(calibration)));
+  keep_calibration(context, predictor, calibration, path);
   std::vector<Record> rows;
   for (const auto& e : calibration.evidence)
     rows.push_back({{"form", e.form},

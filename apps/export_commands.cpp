@@ -3,10 +3,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "apps/export.h"
+#include "apps/export_ledger.h"
 #include "apps/train_job.h"
 #include "devices/codegen/network.h"
 #include "space/base/file.h"
@@ -66,6 +68,8 @@ std::int64_t argmax(const std::vector<T>& values) {
 struct Agreement {
   std::size_t images = 0, float_right = 0, int8_right = 0, same = 0;
   double largest_difference = 0;  // of a logit, real units
+  double sum_differences = 0;
+  std::size_t logits = 0;
 };
 
 Result<Agreement> compare(const FoldedNetwork& folded, const QuantizedNetwork& quantized,
@@ -80,9 +84,12 @@ Result<Agreement> compare(const FoldedNetwork& folded, const QuantizedNetwork& q
     a.float_right += argmax(exact) == test.labels[i] ? 1 : 0;
     a.int8_right += argmax(rounded) == test.labels[i] ? 1 : 0;
     a.same += argmax(exact) == argmax(rounded) ? 1 : 0;
-    for (std::size_t k = 0; k < exact.size(); ++k)
-      a.largest_difference = std::max(a.largest_difference,
-                                      std::fabs(from_grid(rounded[k], quantized.tensors.back()) - exact[k]));
+    for (std::size_t k = 0; k < exact.size(); ++k) {
+      const double difference = std::fabs(from_grid(rounded[k], quantized.tensors.back()) - exact[k]);
+      a.largest_difference = std::max(a.largest_difference, difference);
+      a.sum_differences += difference;
+    }
+    a.logits += exact.size();
   }
   return a;
 }
@@ -209,6 +216,10 @@ Record manifest_of(const ExportOptions& o, const TrainJob& job, const TrainedNet
            {{"top1_float", metric(share(a.float_right), "share", "measured on the test split")},
             {"top1_int8", metric(share(a.int8_right), "share", "measured on the test split")},
             {"top1_agreement", metric(share(a.same), "share", "measured on the test split")},
+            {"largest_difference", metric(a.largest_difference, "logit", "measured on the test split")},
+            {"mean_difference",
+             metric(a.sum_differences / static_cast<double>(std::max<std::size_t>(a.logits, 1)), "logit",
+                    "measured on the test split")},
             {"test_images", metric(static_cast<double>(a.images), "images", "counted")},
             {"macs", metric(static_cast<double>(macs(trained.network).count()), "MACs", "exact")},
             {"arena", metric(static_cast<double>(made.arena_bytes), "bytes", "exact")},
@@ -325,7 +336,7 @@ Result<Record> export_network(const ExportOptions& o) {
                 {"c/test_main.c", kTestMain},
                 {"c/Makefile", kMakefile}});
   NAS_CHECK(write_folder(o.out, files));
-  Record record{{"folder", o.out}};
+  Record record{{"folder", o.out}, {"classes", job.feeds.store().classes().size()}};
   for (const auto& [key, m] : manifest["metrics"].items()) record[key] = m["value"];
   return record;
 }
@@ -335,8 +346,16 @@ namespace {
 Result<int> run_export(const Context& context, ExportOptions o) {
   prepare_runtime();
   NAS_TRY(network, resolve_architecture(context.project, o.network));
-  o.network = network;
+  const std::string asked = std::exchange(o.network, network);
   NAS_TRY(record, export_network(o));
+  TrainConfig config;
+  NAS_CHECK(read_train_config(o.run + "/config.json", config));
+  SpaceOverrides as_trained;
+  as_trained.classes = record["classes"].get<int>();
+  as_trained.resolutions = config.resolutions;
+  NAS_TRY(space, load_space(config.space, as_trained));
+  NAS_TRY(genotype, genotype_named(space, network));
+  keep_export(context, space, genotype, o.out, asked);
   print_record(context,
                {{"folder", "folder"},
                 {"top1_float", "top-1, float"},

@@ -122,6 +122,7 @@ int run(int argc, char** argv) {
   add_device_commands(app, context);
   add_doctor_commands(app, context);
   add_line_commands(app, context);
+  add_plan_command(app, context);
   add_predict_commands(app, context);
   add_estimate_commands(app, context);
   add_profile_commands(app, context);

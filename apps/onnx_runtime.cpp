@@ -88,6 +88,10 @@ Result<Record> compare(const fs::path& folder, const std::string& precision) {
       images, mean, farthest, largest);
   return Record{{"runtime", "ONNX Runtime, " + precision},
                 {"state", close && same == images ? "equal" : "differs"},
+                {"images", images},
+                {"agreement", static_cast<double>(same) / static_cast<double>(images)},
+                {"max_difference", farthest},
+                {"mean_difference", mean},
                 {"note", note}};
 }
 

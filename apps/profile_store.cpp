@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <set>
 
-#include "apps/store_records.h"
-#include "devices/device_lock.h"
+#include "apps/accuracy_file.h"
+#include "latency/measure/profiler.h"
 #include "results/catalog.h"
 #include "results/measurements.h"
 
@@ -49,46 +49,105 @@ results::KernelTime to_row(const latency::KernelRecord& r, results::Id session) 
   return row;
 }
 
-}  // namespace
+results::NetworkTime to_network_row(const latency::KernelRecord& r, results::Id session, results::Id arch,
+                                    const std::string& precision) {
+  const results::KernelTime k = to_row(r, session);
+  results::NetworkTime row;
+  row.session_id = session;
+  row.arch_id = arch;
+  row.precision = precision;
+  row.n = k.n;
+  row.median = k.median;
+  row.mean = k.mean;
+  row.deviation = k.deviation;
+  row.p05 = k.p05;
+  row.p90 = k.p90;
+  row.least = k.least;
+  row.steady = k.steady;
+  row.samples = k.samples;
+  return row;
+}
 
-Result<StoredSession> StoredSession::open(const Context& context, const devices::DeviceProfile& device,
-                                          const latency::SessionInfo& info) {
-  NAS_TRY(store, open_to_write(context));
-  StoredSession stored(std::move(store));
-  NAS_TRY(text, devices::profile_text(device.name, std::filesystem::path(context.project) / "devices"));
+Result<results::Id> keep_session(results::Store& store, const devices::DeviceProfile& device,
+                                 const std::string& profile, const latency::SessionInfo& info) {
   results::Device record;
   record.name = device.name;
   record.kind = device.kind;
   record.transport = nlohmann::json{{"kind", devices::to_string(device.transport.kind)}}.dump();
-  record.spec = nlohmann::json::parse(text, nullptr, false, true).dump();
-  NAS_TRY(device_id, results::keep(*stored.store_, record));
-  NAS_TRY(sessions, results::list_sessions(*stored.store_, device_id));
+  record.spec = nlohmann::json::parse(profile, nullptr, false, true).dump();
+  NAS_TRY(device_id, results::keep(store, record));
+  NAS_TRY(sessions, results::list_sessions(store, device_id));
   for (const results::Session& session : sessions)
-    if (session.uid == info.id) stored.id_ = session.id;
-  if (stored.id_ == 0) {
-    NAS_TRY(id, results::open_session(*stored.store_, to_session(info, device_id, device.clock_mhz)));
+    if (session.uid == info.id) return session.id;
+  return results::open_session(store, to_session(info, device_id, device.clock_mhz));
+}
+
+}  // namespace
+
+Result<StoredSession> StoredSession::open(const Context& context, const devices::DeviceProfile& device,
+                                          const latency::SessionInfo& info) {
+  NAS_TRY(profile, devices::profile_text(device.name, std::filesystem::path(context.project) / "devices"));
+  StoredSession stored(context);
+  if (auto space = open_space(info.space)) stored.space_ = *std::move(space);
+  stored.ledger_->write([&](results::Store& store) -> Result<void> {
+    NAS_TRY(id, keep_session(store, device, profile, info));
     stored.id_ = id;
-  }
+    return {};
+  });
   return stored;
 }
 
+Result<void> StoredSession::put(results::Store& store) const {
+  NAS_TRY(session, results::get_session(store, id_));
+  const std::string precision = nlohmann::json::parse(session.info).value("precision", "fp32");
+  std::vector<results::KernelTime> kernels;
+  std::vector<results::NetworkTime> networks;
+  for (const latency::KernelRecord& r : not_stored_) {
+    if (!r.signature.starts_with(latency::kNetworkPrefix)) {
+      kernels.push_back(to_row(r, id_));
+      continue;
+    }
+    // A network that the space does not know (any more) stays in the session's file only.
+    if (!space_) continue;
+    const auto genotype = space_->parse(r.signature.substr(latency::kNetworkPrefix.size()));
+    if (!genotype) continue;
+    NAS_TRY(archs, keep_networks(store, *space_, {&*genotype, 1}));
+    networks.push_back(to_network_row(r, id_, archs.front(), precision));
+  }
+  NAS_CHECK(results::add_kernel_times(store, kernels));
+  return results::add_network_times(store, networks);
+}
+
 Result<void> StoredSession::add(const latency::KernelRecord& record) {
-  if (!record.failure.empty()) return {};
-  return results::add_kernel_times(*store_, {to_row(record, id_)});
+  if (!record.failure.empty() || id_ == 0) return {};
+  not_stored_.push_back(record);
+  if (ledger_->write([&](results::Store& store) { return put(store); })) not_stored_.clear();
+  return {};
 }
 
 Result<void> StoredSession::add_missing(const latency::Session& session) {
-  NAS_TRY(known, results::kernel_times(*store_, id_));
-  std::set<std::string> have;
-  for (const results::KernelTime& row : known) have.insert(row.signature);
-  std::vector<results::KernelTime> rows;
-  for (const latency::KernelRecord& r : session.kernels)
-    if (r.failure.empty() && !have.contains(r.signature)) rows.push_back(to_row(r, id_));
-  return rows.empty() ? Result<void>{} : results::add_kernel_times(*store_, rows);
+  if (id_ == 0) return {};
+  const bool kept = ledger_->write([&](results::Store& store) -> Result<void> {
+    NAS_TRY(known, results::kernel_times(store, id_));
+    std::set<std::string> have;
+    for (const results::KernelTime& row : known) have.insert(row.signature);
+    for (const latency::KernelRecord& r : session.kernels)
+      if (r.failure.empty() && !have.contains(r.signature)) not_stored_.push_back(r);
+    return put(store);
+  });
+  if (kept) not_stored_.clear();
+  return {};
 }
 
 Result<void> StoredSession::close(bool complete) {
-  return results::close_session(*store_, id_, complete ? "done" : "open");
+  if (id_ == 0) return {};
+  ledger_->write(
+      [&](results::Store& store) -> Result<void> {
+        NAS_CHECK(put(store));
+        return results::close_session(store, id_, complete ? "done" : "open");
+      },
+      true);
+  return {};
 }
 
 }  // namespace nas::apps

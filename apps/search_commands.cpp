@@ -10,6 +10,7 @@
 #include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "apps/search_config.h"
+#include "apps/search_ledger.h"
 #include "search/exact.h"
 #include "search/hypervolume.h"
 #include "search/plain_search.h"
@@ -29,6 +30,7 @@ struct SearchArguments {
   std::string budget;
   std::string name;
   bool dry_run = false;
+  bool keep_all = false;
 };
 
 struct FrontArguments {
@@ -129,32 +131,9 @@ Result<int> dry_run(const Context& context, const SearchPlan& plan) {
   return 0;
 }
 
-Result<int> run_search_command(const Context& context, const SearchArguments& arguments) {
-  NAS_TRY(plan, read_search_plan(arguments.config, arguments.settings, arguments.seed, arguments.budget,
-                                 context.project));
-  for (const std::string& note : plan.notes)
-    if (!context.quiet) std::fprintf(stderr, "%s\n", note.c_str());
-  NAS_TRY(feasible, search::check_feasible(plan.space, plan.judge, plan.known));
-  say_reach(context, feasible);
-  if (arguments.dry_run) return dry_run(context, plan);
-  const auto setting = search::make_setting(plan.space, plan.judge, plan.seed, feasible.screen, plan.listing);
-  const search::Models models{plan.judge, plan.known};
-  NAS_TRY(strategy, search::make_strategy(plan.strategy, setting, &models));
-  search::RunRecord record{plan.space.name(),    plan.strategy.name,     plan.seed, plan.config,
-                           plan.judge.problem(), plan.evaluator.metrics, {}};
-  for (const Gene& gene : plan.space.genes()) record.genes.push_back(gene.name);
-  const fs::path path =
-      fs::path(context.project) / "runs" / (arguments.name.empty() ? plan.name : arguments.name);
-  NAS_TRY(folder, search::RunFolder::open(path, plan.space, record));
-  plan.options.journal = folder.journal();
-  if (!context.quiet && isatty(STDERR_FILENO))
-    plan.options.progress = [](const search::Progress& p) {
-      std::fprintf(stderr, "\r%zu candidates, hypervolume %s, %.0f s left   ", p.evaluations,
-                   search::number(p.hypervolume).c_str(), p.remaining_seconds.value_or(0));
-    };
-  NAS_TRY(run, search::run_search(plan.space, plan.judge, plan.evaluator, strategy, plan.options,
-                                  folder.resume()));
-  NAS_CHECK(folder.write_front(run));
+// What the run came to, for people; its exit code.
+Result<int> say_results(const Context& context, const SearchPlan& plan, const search::Run& run,
+                        const fs::path& path) {
   say_end(context, run);
   std::vector<std::string> texts;
   for (Row row = 0; row < run.history.size(); ++row)
@@ -176,6 +155,50 @@ Result<int> run_search_command(const Context& context, const SearchArguments& ar
     return 3;
   }
   return run.progress.failed > 0 ? 6 : 0;
+}
+
+// Runs or continues the search in its folder, and keeps it in the project's store.
+Result<int> search_in(const Context& context, SearchPlan& plan, search::Strategy& strategy,
+                      search::RunFolder& folder, const fs::path& path, const SearchArguments& arguments) {
+  SearchLedger ledger(context, plan, path, fs::absolute(arguments.config).parent_path(),
+                      !fs::exists(path / "candidates.jsonl"), arguments.keep_all);
+  plan.options.journal = ledger.journal(folder.journal());
+  const auto searched = [&]() -> Result<int> {
+    NAS_TRY(run, search::run_search(plan.space, plan.judge, plan.evaluator, strategy, plan.options,
+                                    folder.resume()));
+    NAS_CHECK(folder.write_front(run));
+    ledger.finish(run);
+    return say_results(context, plan, run, path);
+  };
+  auto result = ledger.end(searched());
+  if (context.verbosity > 0) std::fprintf(stderr, "the store took %.3f s\n", ledger.seconds());
+  return result;
+}
+
+Result<int> run_search_command(const Context& context, const SearchArguments& arguments) {
+  NAS_TRY(plan, read_search_plan(arguments.config, arguments.settings, arguments.seed, arguments.budget,
+                                 context.project));
+  for (const std::string& note : plan.notes)
+    if (!context.quiet) std::fprintf(stderr, "%s\n", note.c_str());
+  NAS_TRY(feasible, search::check_feasible(plan.space, plan.judge, plan.known));
+  say_reach(context, feasible);
+  if (arguments.dry_run) return dry_run(context, plan);
+  const auto setting = search::make_setting(plan.space, plan.judge, plan.seed, feasible.screen, plan.listing);
+  const search::Models models{plan.judge, plan.known};
+  NAS_TRY(strategy, search::make_strategy(plan.strategy, setting, &models));
+  search::RunRecord record{plan.space.name(),    plan.strategy.name,     plan.seed, plan.config,
+                           plan.judge.problem(), plan.evaluator.metrics, {}};
+  for (const Gene& gene : plan.space.genes()) record.genes.push_back(gene.name);
+  const fs::path path =
+      fs::path(context.project) / "runs" / (arguments.name.empty() ? plan.name : arguments.name);
+  NAS_TRY(lock, FolderLock::take(path));
+  NAS_TRY(folder, search::RunFolder::open(path, plan.space, record));
+  if (!context.quiet && isatty(STDERR_FILENO))
+    plan.options.progress = [](const search::Progress& p) {
+      std::fprintf(stderr, "\r%zu candidates, hypervolume %s, %.0f s left   ", p.evaluations,
+                   search::number(p.hypervolume).c_str(), p.remaining_seconds.value_or(0));
+    };
+  return search_in(context, plan, strategy, folder, path, arguments);
 }
 
 // "latency_ms=8" as a further limit.
@@ -284,6 +307,8 @@ void add_search_commands(CLI::App& app, Context& context) {
   search->add_option("--seed", arguments->seed, "Seed of every random draw");
   search->add_option("--budget", arguments->budget, "500evals, 2h, or 2h|500evals");
   search->add_option("--name", arguments->name, "Name of the run's folder under runs/");
+  search->add_flag("--keep-all", arguments->keep_all,
+                   "Store every candidate, also those that models scored (default: only the front of these)");
   search->add_flag("--dry-run", arguments->dry_run, "Say what would be done and what it costs");
   search->callback([&context, arguments] {
     context.action = [&context, arguments] { return run_search_command(context, *arguments); };

@@ -1,4 +1,6 @@
 #include <tbb/global_control.h>
+
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -10,6 +12,7 @@
 #include "apps/progress.h"
 #include "apps/rank_launcher.h"
 #include "apps/train_job.h"
+#include "apps/train_ledger.h"
 #include "search/accuracy_surrogate.h"
 #include "search/run_folder.h"
 #include "space/base/file.h"
@@ -35,16 +38,23 @@ const std::vector<Column> kScoreColumns = {
     {"network", "network"}, {"top1", "top-1"}, {"top1_low", "95 % from"}, {"top1_high", "to"},
     {"top5", "top-5"},      {"loss", "loss"},  {"images", "images"}};
 
-Result<std::vector<Record>> score_all(const TrainJob& job, const Supernet& supernet,
-                                      const std::vector<std::string>& names, data::Split split) {
+Result<ScoredNetworks> score_all(const TrainJob& job, const Supernet& supernet,
+                                 const std::vector<std::string>& names, data::Split split) {
+  const auto start = std::chrono::steady_clock::now();
   std::vector<Network> networks;
   for (const std::string& name : names) {
     NAS_TRY(network, network_named(job.space, name));
     networks.push_back(std::move(network));
   }
   NAS_TRY(scores, evaluate(supernet, networks, job.feeds.recalibration(), job.feeds.scoring(split)));
+  return ScoredNetworks{names, std::move(scores),
+                        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+}
+
+std::vector<Record> to_records(const ScoredNetworks& scored) {
   std::vector<Record> records;
-  for (std::size_t i = 0; i < names.size(); ++i) records.push_back(score_record(names[i], scores[i]));
+  for (std::size_t i = 0; i < scored.names.size(); ++i)
+    records.push_back(score_record(scored.names[i], scored.scores[i]));
   return records;
 }
 
@@ -167,9 +177,8 @@ void describe(const Context& context, const TrainConfig& config, const TrainJob&
                supernet.parameter_count(), kernels.c_str());
 }
 
-Result<int> train_supernet(const Context& context, const TrainConfig& config, Ranks* ranks) {
-  NAS_TRY(prepared, prepare(config, leads(ranks)));
-  NAS_TRY(job, open_part(config, ranks));
+Result<int> train_supernet_of(const Context& context, const TrainConfig& config, const TrainJob& job,
+                              const Prepared& prepared, Ranks* ranks, TrainLedger& ledger) {
   NAS_TRY(supernet, Supernet::make(job.space, {config.seed, config.device}));
   const std::filesystem::path out = config.out;
   NAS_CHECK(keep_config(config, ranks));
@@ -182,10 +191,27 @@ Result<int> train_supernet(const Context& context, const TrainConfig& config, Ra
   NAS_CHECK(save_supernet(
       out / "supernet.safetensors", supernet, job.space,
       {job.space.name(), "", "", prepared.recipe.name, job.feeds.fingerprint(), outcome.steps, ""}));
-  NAS_TRY(records, score_all(job, supernet, {"smallest", "middle", "largest"}, data::Split::validation));
+  NAS_TRY(scored, score_all(job, supernet, {"smallest", "middle", "largest"}, data::Split::validation));
+  const std::vector<Record> records = to_records(scored);
   watch.finish(outcome.steps, records);
+  ledger.finish(out / "supernet.safetensors", outcome.steps, prepared.recipe.name, scored);
   print_records(context, kScoreColumns, records);
   return 0;
+}
+
+// One process of a run writes its folder, and no other run does.
+Result<std::optional<FolderLock>> lock_run(const TrainConfig& config, Ranks* ranks) {
+  if (!leads(ranks)) return std::optional<FolderLock>();
+  NAS_TRY(lock, FolderLock::take(config.out));
+  return std::optional<FolderLock>(std::move(lock));
+}
+
+Result<int> train_supernet(const Context& context, const TrainConfig& config, Ranks* ranks) {
+  NAS_TRY(prepared, prepare(config, leads(ranks)));
+  NAS_TRY(lock, lock_run(config, ranks));
+  NAS_TRY(job, open_part(config, ranks));
+  TrainLedger ledger(context, config, job, "supernet", leads(ranks));
+  return ledger.end(train_supernet_of(context, config, job, prepared, ranks, ledger));
 }
 
 // One network: from scratch where `which` names a genotype, else further from a file's weights.
@@ -222,12 +248,14 @@ Result<int> train_network(const Context& context, TrainConfig config, const std:
                       ? Supernet::of(start, config.device)
                       : Supernet::of(start.network, start.batch_norm_epsilon, {config.seed, config.device}));
   const std::filesystem::path out = config.out;
+  NAS_TRY(lock, lock_run(config, ranks));
+  TrainLedger ledger(context, config, job, which, leads(ranks));
   NAS_CHECK(keep_config(config, ranks));
   describe(context, config, job, single, "network " + which, prepared.kernels);
   RunWatch watch(context, out, ranks);
   NAS_TRY(outcome,
           train(single, start.network, prepared.recipe, job.feeds.training(), watch.options(config, job)));
-  if (!outcome.finished) return say_stopped(context, outcome);
+  if (!outcome.finished) return ledger.end(say_stopped(context, outcome));
   if (!leads(ranks)) return 0;
   provenance.recipe = prepared.recipe.name;
   provenance.data_fingerprint = job.feeds.fingerprint();
@@ -238,8 +266,11 @@ Result<int> train_network(const Context& context, TrainConfig config, const std:
   NAS_TRY(score, evaluate(trained, job.feeds.scoring(data::Split::validation)));
   const std::vector<Record> records{score_record(which, score)};
   watch.finish(outcome.steps, records);
+  // Weights tuned further belong to a network, not to a place in the space.
+  ledger.finish(out / "network.safetensors", outcome.steps, prepared.recipe.name,
+                further ? ScoredNetworks{} : ScoredNetworks{{which}, {score}, 0});
   print_records(context, kScoreColumns, records);
-  return 0;
+  return ledger.end(0);
 }
 
 Result<int> run_train(Context context, TrainConfig config, const std::string& config_file,
@@ -294,7 +325,13 @@ Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
     records.push_back(score_record(name, score));
   }
   NAS_TRY(scored, score_all(job, loaded.supernet, inherited, split));
-  records.insert(records.begin(), scored.begin(), scored.end());
+  const std::vector<Record> first = to_records(scored);
+  records.insert(records.begin(), first.begin(), first.end());
+  if (o.data.empty()) {
+    NAS_TRY(digest, sha256_file(weights));
+    Ledger ledger(context, o.run);
+    keep_scores(ledger, job, digest, split, scored);
+  }
   print_records(context, kScoreColumns, records);
   return 0;
 }
@@ -304,6 +341,37 @@ struct SweepOptions {
   std::size_t networks = 200, chunk = 8;
   std::uint64_t seed = 1;
 };
+
+// Measures what neither the file nor the project's store holds yet, some networks at a time, and appends all
+// to the file in the order of the sample. Returns how many were measured.
+Result<std::size_t> sweep_all(const Context& context, const SweepOptions& o, const TrainJob& job,
+                              const Supernet& supernet, const std::vector<std::string>& open,
+                              const std::string& weights, Ledger& ledger) {
+  const auto known = known_scores(context, job, weights, data::Split::validation);
+  Progress progress("sweep", open.size(), context.quiet);
+  std::size_t measured = 0;
+  for (std::size_t start = 0; start < open.size(); start += o.chunk) {
+    const std::vector<std::string> some(
+        open.begin() + static_cast<std::ptrdiff_t>(start),
+        open.begin() + static_cast<std::ptrdiff_t>(std::min(start + o.chunk, open.size())));
+    std::vector<std::string> fresh;
+    for (const std::string& name : some)
+      if (!known.contains(name)) fresh.push_back(name);
+    NAS_TRY(scored, score_all(job, supernet, fresh, data::Split::validation));
+    keep_scores(ledger, job, weights, data::Split::validation, scored);
+    std::vector<double> top1;
+    for (std::size_t i = 0; const std::string& name : some)
+      top1.push_back(known.contains(name) ? known.at(name) : scored.scores[i++].top1);
+    NAS_CHECK(append_accuracies(o.out, some, top1));
+    measured += fresh.size();
+    progress.update(start + some.size());
+  }
+  return measured;
+}
+
+Record sweep_config(const SweepOptions& o) {
+  return {{"run", o.run}, {"out", o.out}, {"networks", o.networks}, {"seed", o.seed}};
+}
 
 // Accuracy of a designed sample of sub-networks; what the file holds already is not measured again.
 Result<int> run_sweep(const Context& context, const SweepOptions& o) {
@@ -322,23 +390,26 @@ Result<int> run_sweep(const Context& context, const SweepOptions& o) {
                       {},
                       {}};
   NAS_TRY(file, open_accuracy_file(o.out, header));
-  const std::set<std::string> known(file.networks.begin(), file.networks.end());
+  const std::set<std::string> in_file(file.networks.begin(), file.networks.end());
   std::vector<std::string> open;
   for (const Genotype& g : search::designed_sample(job.space, o.networks, o.seed))
-    if (!known.contains(job.space.text(g))) open.push_back(job.space.text(g));
-  Progress progress("sweep", open.size(), context.quiet);
-  for (std::size_t start = 0; start < open.size(); start += o.chunk) {
-    const std::vector<std::string> some(
-        open.begin() + static_cast<std::ptrdiff_t>(start),
-        open.begin() + static_cast<std::ptrdiff_t>(std::min(start + o.chunk, open.size())));
-    NAS_TRY(records, score_all(job, loaded.supernet, some, data::Split::validation));
-    std::vector<double> top1;
-    for (const Record& r : records) top1.push_back(r["top1"].get<double>());
-    NAS_CHECK(append_accuracies(o.out, some, top1));
-    progress.update(start + some.size());
-  }
-  print_record(context, {{"file", "accuracies in"}, {"networks", "networks"}, {"measured", "measured now"}},
-               {{"file", o.out}, {"networks", known.size() + open.size()}, {"measured", open.size()}});
+    if (!in_file.contains(job.space.text(g))) open.push_back(job.space.text(g));
+  Ledger ledger(context, o.out);
+  begin_scoring(
+      ledger,
+      scoring_run("sweep", std::filesystem::path(o.out).stem().string(), job, digest, sweep_config(o)), job,
+      digest);
+  const auto measured = sweep_all(context, o, job, loaded.supernet, open, digest, ledger);
+  NAS_CHECK(ledger.end(measured ? Result<int>(0) : Result<int>(measured.error())));
+  print_record(context,
+               {{"file", "accuracies in"},
+                {"networks", "networks"},
+                {"measured", "measured now"},
+                {"reused", "from the store"}},
+               {{"file", o.out},
+                {"networks", in_file.size() + open.size()},
+                {"measured", *measured},
+                {"reused", open.size() - *measured}});
   return 0;
 }
 
@@ -386,8 +457,16 @@ Result<int> run_check(const Context& context, const FrontOptions& o) {
   const auto front = spread(found.history.front(), o.networks);
   for (const search::Row row : front) names.push_back(found.texts[row]);
   if (names.empty()) return Error{"the front is empty", folder.string(), ErrorKind::infeasible};
-  NAS_TRY(records, score_all(job, loaded.supernet, names,
-                             o.split == "test" ? data::Split::test : data::Split::validation));
+  const data::Split split = o.split == "test" ? data::Split::test : data::Split::validation;
+  NAS_TRY(digest, sha256_file(o.run + "/supernet.safetensors"));
+  Ledger ledger(context, folder);
+  begin_scoring(ledger,
+                scoring_run("check", folder.filename().string() + "-check", job, digest,
+                            {{"search", o.front}, {"run", o.run}, {"split", o.split}}),
+                job, digest);
+  NAS_TRY(scored, score_all(job, loaded.supernet, names, split));
+  keep_scores(ledger, job, digest, split, scored);
+  std::vector<Record> records = to_records(scored);
   std::vector<double> predicted, measured;
   for (std::size_t i = 0; i < records.size(); ++i) {
     const auto values = found.history.values(front[i]);
@@ -399,6 +478,7 @@ Result<int> run_check(const Context& context, const FrontOptions& o) {
     measured.push_back(records[i]["top1"].get<double>());
   }
   NAS_CHECK(write_file(folder / "predictions.jsonl", prediction_lines(records, o.split)));
+  NAS_CHECK(ledger.end(0));
   std::vector<Column> columns = kScoreColumns;
   if (!predicted.empty()) columns.insert(columns.begin() + 1, {"top1_predicted", "top-1 predicted"});
   const bool table = context.format == "table";

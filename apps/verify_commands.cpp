@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "apps/command.h"
+#include "apps/export_ledger.h"
 #include "apps/onnx_runtime.h"
 #include "apps/verify.h"
 #include "devices/emulator/qemu.h"
@@ -44,7 +45,15 @@ Result<devices::emulator::Program> program_of(const fs::path& folder) {
   return program;
 }
 
-Record row(const std::string& where, const Result<devices::emulator::EmulatedRun>& run) {
+// Vectors in the program, from the header that it is compiled with.
+std::int64_t count_vectors(const devices::emulator::Program& program) {
+  const std::string& text = program.sources.at("test_vectors.h");
+  const std::size_t at = text.find("NET_VECTORS ");
+  return at == std::string::npos ? 0 : std::atoll(text.c_str() + at + 12);
+}
+
+Record row(const std::string& where, std::int64_t vectors,
+           const Result<devices::emulator::EmulatedRun>& run) {
   Record record{{"runtime", where}};
   if (!run) {
     record["state"] = "not run";
@@ -52,6 +61,12 @@ Record row(const std::string& where, const Result<devices::emulator::EmulatedRun
     return record;
   }
   record["state"] = run->exit_code == 0 ? "equal" : "differs";
+  if (run->exit_code == 0) {
+    record["images"] = vectors;
+    record["agreement"] = 1.0;
+    record["max_difference"] = 0.0;
+    record["mean_difference"] = 0.0;
+  }
   if (run->exit_code != 0)
     record["note"] = std::to_string(run->exit_code) + " vectors differ (99: the program crashed)";
   if (!run->regions.empty()) record["instructions"] = run->regions.front().total;
@@ -70,14 +85,15 @@ Result<std::vector<Record>> verify_folder(const std::string& path, const std::st
     NAS_TRY(built, emulator.build_host(program));
     return emulator.run_host(built);
   };
-  rows.push_back(row("this machine", on_host()));
+  const std::int64_t vectors = count_vectors(program);
+  rows.push_back(row("this machine", vectors, on_host()));
   for (const char* board_name : {"mps2-an386", "mps2-an500", "netduinoplus2"}) {
     const auto on_board = [&]() -> Result<devices::emulator::EmulatedRun> {
       NAS_TRY(board, devices::emulator::find_board(board_name));
       NAS_TRY(built, emulator.build(board, program));
       return emulator.run(board, built, {.count = true});
     };
-    rows.push_back(row(std::string(board_name) + " (emulated)", on_board()));
+    rows.push_back(row(std::string(board_name) + " (emulated)", vectors, on_board()));
   }
   for (const char* precision : {"fp32", "int8"})
     if (fs::exists(folder / (std::string("model.") + precision + ".onnx")))
@@ -136,6 +152,7 @@ Result<int> show_operations(const Context& context, const VerifyOptions& o) {
 
 Result<int> run_verify(const Context& context, const std::string& folder) {
   NAS_TRY(rows, verify_folder(folder, cache_folder()));
+  keep_verification(context, folder, rows);
   print_records(context,
                 {{"runtime", "runtime"},
                  {"state", "outputs"},

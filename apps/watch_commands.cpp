@@ -10,7 +10,9 @@
 #include <thread>
 
 #include "apps/command.h"
+#include "apps/ledger.h"
 #include "apps/progress.h"
+#include "apps/run_origin.h"
 #include "apps/store_records.h"
 #include "results/catalog.h"
 #include "results/queue.h"
@@ -45,10 +47,14 @@ int exit_code(RunState state) {
 
 Record run_record(const Run& run, const results::Progress& progress) {
   Record record = to_record(run);
+  // Its process is gone: the same command takes it up.
+  if (is_abandoned(run)) record["state"] = "interrupted";
   record["tasks"] = progress.total();
   record["over"] = progress.over();
   record["wait_s"] = static_cast<double>(progress.wait_ms) / 1000;
   record["run_s"] = static_cast<double>(progress.run_ms) / 1000;
+  if (progress.total() == 0 && run.started && run.ended)
+    record["run_s"] = static_cast<double>(*run.ended - *run.started) / 1000;
   for (const auto& [state, n] : progress.tasks)
     record["task_states"][std::string(results::to_word(state))] = n;
   record["created_text"] = time_text(run.created);
@@ -105,6 +111,10 @@ Result<int> list(const Context& context, const WatchOptions& options) {
   if (what == "candidates") {
     if (!run) return usage_error("ls candidates: required --run RUN, found none");
     NAS_TRY(rows, results::best_candidates(store, *run, options.limit));
+    if (rows.empty()) {  // nothing has an accuracy: in their order
+      NAS_TRY(all, results::list_candidates(store, *run, 0, options.limit));
+      rows = std::move(all);
+    }
     return print_all(context, rows,
                      {"number", "arch_id", "accuracy", "latency_ms", "ram_bytes", "flash_bytes", "macs",
                       "source", "on_front"});
@@ -136,6 +146,26 @@ std::optional<double> eta_s(const Run& run, const results::Progress& progress, r
          static_cast<double>(progress.total() - progress.over());
 }
 
+std::vector<Column> status_columns() {
+  std::vector<Column> columns{{"name", "run"},
+                              {"kind", "kind"},
+                              {"state", "state"},
+                              {"error", "reason"},
+                              {"over", "tasks over"},
+                              {"tasks", "  of"},
+                              {"states", "tasks by state"},
+                              {"wait_s", "time in the queue", "s"},
+                              {"run_s", "time running", "s"},
+                              {"eta_s", "left at this rate", "s"},
+                              {"candidates", "candidates"},
+                              {"feasible", "feasible"},
+                              {"best", "best candidate"},
+                              {"created_text", "created (UTC)"},
+                              {"note", "note"}};
+  for (Column& column : origin_columns()) columns.push_back(std::move(column));
+  return columns;
+}
+
 Result<int> status(const Context& context, const WatchOptions& options) {
   NAS_TRY(store, open_to_read(context));
   NAS_TRY(first, results::find_run(store, options.run));
@@ -146,7 +176,8 @@ Result<int> status(const Context& context, const WatchOptions& options) {
     const auto eta = eta_s(run, progress, store.now());
     record["eta_s"] = eta ? Record(*eta) : Record(nullptr);
     record["states"] = record.contains("task_states") ? record["task_states"].dump() : "{}";
-    const bool last = !options.watch || is_over(run.state);
+    NAS_CHECK(add_origin(record, store, run));
+    const bool last = !options.watch || is_over(run.state) || is_abandoned(run);
     if (options.watch && ::isatty(STDERR_FILENO) != 0) {
       std::fprintf(stderr, "\r\033[K%s: %s, %lld of %lld tasks, %lld candidates%s", run.name.c_str(),
                    std::string(results::to_word(run.state)).c_str(), static_cast<long long>(progress.over()),
@@ -155,24 +186,8 @@ Result<int> status(const Context& context, const WatchOptions& options) {
       if (last) std::fputc('\n', stderr);
     }
     if (last) {
-      print_record(context,
-                   {{"name", "run"},
-                    {"kind", "kind"},
-                    {"state", "state"},
-                    {"error", "reason"},
-                    {"over", "tasks over"},
-                    {"tasks", "  of"},
-                    {"states", "tasks by state"},
-                    {"wait_s", "time in the queue", "s"},
-                    {"run_s", "time running", "s"},
-                    {"eta_s", "left at this rate", "s"},
-                    {"candidates", "candidates"},
-                    {"feasible", "feasible"},
-                    {"best", "best candidate"},
-                    {"created_text", "created (UTC)"},
-                    {"note", "note"}},
-                   record);
-      return options.watch ? exit_code(run.state) : 0;
+      print_record(context, status_columns(), record);
+      return !options.watch ? 0 : is_abandoned(run) ? 1 : exit_code(run.state);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
   }
@@ -214,8 +229,10 @@ class LogPrinter {
       std::error_code failed;
       const auto size = std::filesystem::file_size(path, failed);
       if (failed || size <= ends_[name]) continue;
-      std::printf("==> task %lld, attempt %d: %s\n", static_cast<long long>(task.id), task.attempt,
-                  name.c_str());
+      if (shown_ != name)
+        std::printf("==> task %lld, attempt %d: %s\n", static_cast<long long>(task.id), task.attempt,
+                    name.c_str());
+      shown_ = name;
       ends_[name] = print_from(path, ends_[name]);
     }
     return {};
@@ -236,6 +253,7 @@ class LogPrinter {
   std::int64_t task_;
   results::Id last_ = 0;
   std::map<std::string, std::uintmax_t> ends_;
+  std::string shown_;  // whose output was printed last
 };
 
 Result<int> logs(const Context& context, const WatchOptions& options) {
@@ -245,7 +263,7 @@ Result<int> logs(const Context& context, const WatchOptions& options) {
   while (true) {
     NAS_TRY(now, results::get_run(store, run.id));
     NAS_CHECK(printer.print_new());
-    if (!options.follow || is_over(now.state)) return 0;
+    if (!options.follow || is_over(now.state) || is_abandoned(now)) return 0;
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
   }
 }

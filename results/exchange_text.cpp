@@ -108,6 +108,20 @@ Result<std::vector<std::string>> dump(Store& store, std::ostream& out) {
 }
 
 std::optional<double> metric(const Candidate& candidate, const std::string& name) {
+  // Columns under the names that searches use, in their units.
+  struct Alias {
+    const char* name;
+    const char* column;
+    double unit;
+  };
+  constexpr Alias kAliases[] = {{"top1", "accuracy", 1},
+                                {"ram_kb", "ram_bytes", 1024},
+                                {"flash_kb", "flash_bytes", 1024},
+                                {"macs_m", "macs", 1e6},
+                                {"params_m", "params", 1e6}};
+  for (const Alias& alias : kAliases)
+    if (name == alias.name)
+      if (const auto value = metric(candidate, alias.column)) return *value / alias.unit;
   std::optional<double> found;
   for_each_field(candidate, [&](const std::string_view column, const auto& value) {
     using Value = std::decay_t<decltype(value)>;

@@ -74,7 +74,8 @@ Result<int> recover_lost(Store& store);
 Result<void> cancel(Store& store, Id run, std::optional<Id> task = {});
 Result<void> pause(Store& store, Id run);
 Result<void> resume(Store& store, Id run);
-// Puts failed tasks (with `all` also cancelled and infeasible ones) back, failures forgotten; how many.
+// Puts failed tasks (with `all` also cancelled and infeasible ones) back, failures forgotten, and lets those
+// that wait for their next try have it at once; how many.
 Result<int> retry(Store& store, Id run, bool all, std::optional<Id> task = {});
 Result<void> bump(Store& store, Id run, int priority);
 // Adds to ("+200evals") or sets ("500evals", "2h", "90min", "20Wh") the run's budget, and lets finished tasks

@@ -123,7 +123,13 @@ Result<int> retry(Store& store, Id run, bool all, std::optional<Id> task) {
       "WHERE run_id=?2 AND (?3 IS NULL OR id=?3) AND (state='failed' OR (?4 AND state IN "
       "('cancelled', 'infeasible')))",
       store.now(), run, task, all));
-  const int n = static_cast<int>(store.db().changes());
+  int n = static_cast<int>(store.db().changes());
+  // Those that wait for their next try have it at once.
+  NAS_CHECK(store.db().run(
+      "UPDATE task SET not_before=0 WHERE run_id=?1 AND (?2 IS NULL OR id=?2) AND state='queued' AND "
+      "not_before>?3",
+      run, task, store.clock().steady()));
+  n += static_cast<int>(store.db().changes());
   if (n > 0) {
     NAS_CHECK(reopen(store, run));
     NAS_CHECK(say(store, run, "run.retry", std::to_string(n) + (n == 1 ? " task" : " tasks")));

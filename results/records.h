@@ -187,13 +187,13 @@ struct Run {
   Time created = 0;
   std::optional<Time> started = {}, ended = {};
   std::string tool_version = {};
-  std::string git = {};
   std::string host = {};
   std::optional<std::int64_t> best = {};  // number of the best feasible candidate
   std::int64_t candidates = 0;            // kept by add_candidates()
   std::int64_t feasible = 0;
   std::string error = {};
   std::string note = {};
+  std::string process = {};  // "pid name" of the command that works on it; empty for jobs
 };
 
 // A genotype of a space. Not owned by a run: its evaluations serve all of them.

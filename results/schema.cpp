@@ -64,9 +64,9 @@ CREATE TABLE run(
   session_id INTEGER REFERENCES session(id), config TEXT NOT NULL, config_sha256 TEXT NOT NULL,
   origin TEXT NOT NULL, seed INTEGER NOT NULL, objectives TEXT NOT NULL, constraints TEXT NOT NULL,
   budget TEXT NOT NULL, priority INTEGER NOT NULL, max_failures INTEGER NOT NULL, state TEXT NOT NULL,
-  created INTEGER NOT NULL, started INTEGER, ended INTEGER, tool_version TEXT NOT NULL, git TEXT NOT NULL,
+  created INTEGER NOT NULL, started INTEGER, ended INTEGER, tool_version TEXT NOT NULL,
   host TEXT NOT NULL, best INTEGER, candidates INTEGER NOT NULL, feasible INTEGER NOT NULL,
-  error TEXT NOT NULL, note TEXT NOT NULL DEFAULT '') STRICT;
+  error TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', process TEXT NOT NULL DEFAULT '') STRICT;
 CREATE INDEX run_of_batch ON run(batch) WHERE batch <> '';
 CREATE TABLE candidate(
   run_id INTEGER NOT NULL REFERENCES run(id) ON DELETE CASCADE, number INTEGER NOT NULL,
@@ -138,6 +138,9 @@ constexpr std::array<const char*, kSchemaVersion - 1> kSteps{
     // Notes of users on runs; the best candidates of a long run without a scan.
     "ALTER TABLE run ADD COLUMN note TEXT NOT NULL DEFAULT '';"
     "CREATE INDEX candidate_accuracy ON candidate(run_id, accuracy) WHERE state = 'ok';",
+    // The process of a run that is no job, so that an interrupted one is told from a running one.
+    // `git` was never written.
+    "ALTER TABLE run ADD COLUMN process TEXT NOT NULL DEFAULT ''; ALTER TABLE run DROP COLUMN git;",
 };
 
 // "<stem>.bak", or with a number where that exists.

@@ -10,7 +10,7 @@ namespace nas::results {
 // PRAGMA application_id of a store: "hwna".
 constexpr std::int64_t kApplicationId = 0x68776E61;
 // PRAGMA user_version that this program writes.
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 
 // The statements that make an empty file a store of the current version.
 std::string schema_sql();

@@ -46,7 +46,7 @@ NAS_TABLE(Predictor, "predictor", C(id), C(uid), C(name), C(target), C(device_id
 NAS_TABLE(Run, "run", C(id), C(uid), C(name), C(kind), C(batch), C(parent_id), C(space_id), C(checkpoint_id),
           C(device_id), C(session_id), C(config), C(config_sha256), C(origin), C(seed), C(objectives),
           C(constraints), C(budget), C(priority), C(max_failures), C(state), C(created), C(started), C(ended),
-          C(tool_version), C(git), C(host), C(best), C(candidates), C(feasible), C(error), C(note))
+          C(tool_version), C(host), C(best), C(candidates), C(feasible), C(error), C(note), C(process))
 NAS_TABLE(Architecture, "arch", C(id), C(space_id), C(hash), C(genes), C(text), C(params), C(macs))
 NAS_TABLE(Candidate, "candidate", C(run_id), C(number), C(arch_id), C(generation), C(parent_a), C(parent_b),
           C(made_by), C(state), C(violation), C(on_front), C(accuracy), C(latency_ms), C(latency_low),

@@ -6,11 +6,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "results/queue.h"
@@ -172,6 +174,19 @@ void run_one(int socket, const TaskContext& context, const Handlers& handlers) {
   }
 }
 
+// The last line that a task wrote, shortened: mostly the reason of its failure.
+std::string last_line(const std::filesystem::path& log) {
+  std::ifstream file(log, std::ios::binary | std::ios::ate);
+  if (!file) return {};
+  constexpr std::streamoff kTail = 1024;
+  const std::streamoff size = file.tellg();
+  file.seekg(std::max<std::streamoff>(0, size - kTail));
+  std::string line, last;
+  while (std::getline(file, line))
+    if (!line.empty()) last = line;
+  return last.substr(0, 300);
+}
+
 std::string signal_name(int number) {
   const char* const name = ::sigabbrev_np(number);
   return "signal " + std::to_string(number) + (name == nullptr ? "" : std::string(", SIG") + name);
@@ -192,7 +207,9 @@ Result<TaskProcess> TaskProcess::start(const std::filesystem::path& project, con
     be_forker(ends[1], worker, project, handlers);
   }
   ::close(ends[1]);
-  return TaskProcess(ends[0], pid);
+  TaskProcess process(ends[0], pid);
+  process.project_ = project;
+  return process;
 }
 
 TaskProcess::TaskProcess(TaskProcess&& other) noexcept
@@ -200,6 +217,8 @@ TaskProcess::TaskProcess(TaskProcess&& other) noexcept
       pid_(std::exchange(other.pid_, -1)),
       task_(other.task_),
       is_hwnas_(other.is_hwnas_),
+      project_(std::move(other.project_)),
+      log_(std::move(other.log_)),
       said_(std::move(other.said_)) {}
 
 TaskProcess::~TaskProcess() {
@@ -214,6 +233,7 @@ Result<void> TaskProcess::run(const Task& task) {
   said_.reset();
   task_ = -1;
   is_hwnas_ = task.kind == "hwnas";
+  log_ = project_ / log_path(task);
   if (!send_text(socket_, to_message(task).dump(-1, ' ', false, json::error_handler_t::replace)))
     return system_error("the process that starts tasks does not answer");
   return {};
@@ -246,8 +266,10 @@ Result<std::optional<TaskProcess::Ended>> TaskProcess::poll() {
   if (code == 0) return std::optional<Ended>({"done", R"({"exit":0})", "", false});
   if (code == kCheckpointed) return std::optional<Ended>({"checkpointed", "{}", "", false});
   const bool infeasible = is_hwnas_ && code == 3;
-  return std::optional<Ended>(
-      {infeasible ? "infeasible" : "failed", "{}", "exit code " + std::to_string(code), false});
+  const std::string line = last_line(log_);
+  return std::optional<Ended>({infeasible ? "infeasible" : "failed", "{}",
+                               "exit code " + std::to_string(code) + (line.empty() ? "" : ": " + line),
+                               false});
 }
 
 Result<TaskEnd> run_command(const TaskContext& context) {

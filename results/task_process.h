@@ -64,8 +64,9 @@ class TaskProcess {
   int socket_ = -1;
   pid_t pid_ = -1;
   pid_t task_ = -1;
-  bool is_hwnas_ = false;      // the task is this program, whose exit code 3 says that nothing is feasible
-  std::optional<Ended> said_;  // what the task itself reported
+  bool is_hwnas_ = false;  // the task is this program, whose exit code 3 says that nothing is feasible
+  std::filesystem::path project_, log_;  // of the task: the last line tells why it failed
+  std::optional<Ended> said_;            // what the task itself reported
 };
 
 }  // namespace nas::results

@@ -1,6 +1,7 @@
 #include "apps/line/stage.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <optional>
 
@@ -119,8 +121,12 @@ Result<StageEnd> run_command(const fs::path& project, const Stage& stage,
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+  const pid_t line = ::getpid();
   const pid_t child = ::fork();
   if (child == 0) {
+    // A stage whose line was killed must not go on beside the next one.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != line) ::_exit(127);
     ::dup2(ends[1], STDOUT_FILENO);
     if (::chdir(folder.c_str()) == 0) ::execv(argv[0], argv.data());
     ::_exit(127);
@@ -176,6 +182,14 @@ Result<std::string> stage_fingerprint(const fs::path& project, const Stage& stag
     text += read + " " + hash + "\n";
   }
   return sha256(text);
+}
+
+std::optional<StageEnd> last_end(const fs::path& project, const Stage& stage) {
+  const auto text = read_file(record_path(project, stage), 1 << 20);
+  if (!text) return {};
+  const Json record = Json::parse(*text, nullptr, false);
+  if (!record.is_object() || !record.contains("seconds")) return {};
+  return StageEnd{record.value("seconds", 0.0), record.value("peak_kilobytes", std::int64_t{0})};
 }
 
 Result<std::optional<StageEnd>> finished_stage(const fs::path& project, const Stage& stage) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ Result<std::string> stage_fingerprint(const std::filesystem::path& project, cons
 // The record of an earlier run of this stage when it is still valid: same fingerprint, everything made still
 // there and, for files, unchanged.
 Result<std::optional<StageEnd>> finished_stage(const std::filesystem::path& project, const Stage& stage);
+
+// The end on record of an earlier run of this stage, be it valid still or not.
+std::optional<StageEnd> last_end(const std::filesystem::path& project, const Stage& stage);
 
 // Runs the commands one after the other, their output to ours and to logs/NAME.log, and records the end.
 // Fails with the command's exit code as the error's kind; what the commands made so far stays, and they

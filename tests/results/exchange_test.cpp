@@ -213,6 +213,17 @@ study.enqueue_trial(trials[0].params)   # the export is a live study
   }
 }
 
+TEST(Metric, IsFoundUnderTheNamesOfColumnsAndOfSearches) {
+  const Candidate row{.accuracy = 0.5, .ram_bytes = 2048, .macs = 3'000'000, .extra = R"({"minstr":7})"};
+  EXPECT_EQ(metric(row, "accuracy"), 0.5);
+  EXPECT_EQ(metric(row, "top1"), 0.5);
+  EXPECT_EQ(metric(row, "ram_kb"), 2.0);
+  EXPECT_EQ(metric(row, "macs_m"), 3.0);
+  EXPECT_EQ(metric(row, "minstr"), 7.0);
+  EXPECT_FALSE(metric(row, "flash_kb"));
+  EXPECT_FALSE(metric(row, "joy"));
+}
+
 TEST_F(Exchange, CsvAndJsonlHoldEveryCandidateAndQuoteWhatNeedsIt) {
   Store store = open();
   const Id run = make_run(store);

@@ -1,0 +1,146 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/line/plan_estimate.h"
+#include "apps/progress.h"
+#include "space/json/document.h"
+
+namespace nas::apps {
+namespace {
+
+namespace fs = std::filesystem;
+using Record = nlohmann::ordered_json;
+
+std::string amount_text(double amount, const std::string& unit) {
+  return std::to_string(std::llround(amount)) + " " + unit;
+}
+
+std::string energy_text(double joules) {
+  char text[32];
+  if (joules < 36000)
+    std::snprintf(text, sizeof text, "%.3g kJ", joules / 1000);
+  else
+    std::snprintf(text, sizeof text, "%.2g kWh", joules / 3.6e6);
+  return text;
+}
+
+std::string size_text(double bytes) {
+  char text[32];
+  const bool large = bytes >= 1e9;
+  std::snprintf(text, sizeof text, large ? "%.2f GB" : "%.2f MB", bytes / (large ? 1e9 : 1e6));
+  return text;
+}
+
+Record to_record(const StagePlan& plan) {
+  Record record{{"stage", plan.stage},
+                {"state", plan.kept ? "kept" : "to do"},
+                {"work", plan.unit.empty() ? "" : amount_text(plan.amount, plan.unit)},
+                {"amount", plan.amount},
+                {"unit", plan.unit},
+                {"seconds", nullptr},
+                {"low", nullptr},
+                {"high", nullptr},
+                {"time", "not known"},
+                {"likely", ""},
+                {"source", plan.source},
+                {"disk_bytes", std::llround(plan.disk_bytes)},
+                {"peak_memory_bytes", std::llround(plan.memory_bytes)},
+                {"disk", size_text(plan.disk_bytes)},
+                {"memory", size_text(plan.memory_bytes)},
+                {"energy_joules", nullptr},
+                {"energy", "not known"}};
+  if (plan.timed) {
+    record["seconds"] = plan.seconds;
+    record["low"] = plan.low;
+    record["high"] = plan.high;
+    record["time"] = duration_text(plan.seconds);
+    record["likely"] = duration_text(plan.low) + " to " + duration_text(plan.high);
+  }
+  if (plan.joules) {
+    record["energy_joules"] = *plan.joules;
+    record["energy"] = energy_text(*plan.joules);
+    record["energy_from"] = plan.watts;
+  }
+  return record;
+}
+
+// What is still to do. Low and high are sums, as if all estimates were wrong in one direction.
+StagePlan total_of(const std::vector<StagePlan>& plans) {
+  StagePlan total;
+  total.stage = "total to do";
+  total.source = "sum";
+  total.kept = true;
+  total.joules = 0;
+  total.watts = "sum";
+  for (const StagePlan& plan : plans) {
+    if (plan.kept) continue;
+    total.kept = false;
+    total.timed = total.timed && plan.timed;
+    total.seconds += plan.seconds;
+    total.low += plan.low;
+    total.high += plan.high;
+    total.disk_bytes += plan.disk_bytes;
+    total.memory_bytes = std::max(total.memory_bytes, plan.memory_bytes);
+    total.joules = total.joules && plan.joules ? std::optional(*total.joules + *plan.joules) : std::nullopt;
+  }
+  return total;
+}
+
+const std::vector<Column> kPlanColumns{
+    {"stage", "stage"}, {"state", "state"},        {"work", "work"},
+    {"time", "about"},  {"likely", "likely"},      {"source", "known from"},
+    {"disk", "disk"},   {"memory", "peak memory"}, {"energy", "energy (modelled)"}};
+
+Result<std::vector<StagePlan>> plan_project(const fs::path& project) {
+  NAS_TRY(config, read_line_config(project));
+  return plan_stages(project, config);
+}
+
+// A project's folder or hwnas.json, a search, or a file of jobs.
+Result<std::vector<StagePlan>> plan_any(const fs::path& project, const std::string& path) {
+  std::error_code ignored;
+  if (path.empty()) return plan_project(project);
+  if (fs::is_directory(path, ignored)) return plan_project(path);
+  if (fs::path(path).filename() == "hwnas.json") return plan_project(fs::absolute(path).parent_path());
+  NAS_TRY(document, JsonDocument::load(path));
+  if (document.root().is_object() && document.root().contains("problem"))
+    return plan_search_file(project, path);
+  return plan_jobs_file(project, path);
+}
+
+Result<int> print_plan(const Context& context, const std::string& path) {
+  NAS_TRY(plans, plan_any(context.project, path));
+  std::vector<Record> records;
+  for (const StagePlan& plan : plans) records.push_back(to_record(plan));
+  const StagePlan total = total_of(plans);
+  records.push_back(to_record(total));
+  print_records(context, kPlanColumns, records);
+  if (context.quiet) return 0;
+  if (total.kept)
+    std::fprintf(stderr, "nothing is left to do\n");
+  else if (total.timed)
+    std::fprintf(stderr,
+                 "about %s, likely %s to %s, on a machine as busy as now; nothing was run or written\n",
+                 duration_text(total.seconds).c_str(), duration_text(total.low).c_str(),
+                 duration_text(total.high).c_str());
+  return 0;
+}
+
+}  // namespace
+
+void add_plan_command(CLI::App& app, Context& context) {
+  CLI::App* plan =
+      add_command(app, "plan", "What a project, a search or a file of jobs will need; nothing runs",
+                  {"hwnas plan", "hwnas plan mine -f json", "hwnas plan searches/mcu.json"});
+  auto path = std::make_shared<std::string>();
+  plan->add_option(
+      "CONFIG", *path,
+      "A project's folder or hwnas.json (default: the project), a search's file, or a file of jobs");
+  plan->callback(
+      [&context, path] { context.action = [&context, path] { return print_plan(context, *path); }; });
+}
+
+}  // namespace nas::apps
