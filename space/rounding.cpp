@@ -15,6 +15,9 @@ std::int32_t expanded_channels(std::int32_t channels, double ratio) {
   return make_divisible(std::nearbyint(channels * ratio));
 }
 
-std::int32_t squeezed_channels(std::int32_t channels) { return make_divisible(channels / 4); }
+std::int32_t squeezed_channels(std::int32_t channels) {
+  const std::int32_t quarter = channels / 4;  // whole channels, as the references divide
+  return make_divisible(quarter);
+}
 
 }  // namespace nas

@@ -293,7 +293,7 @@ std::string JsonReader::word(const std::string& key, const std::vector<std::stri
   std::string choices;
   for (const std::string& word : allowed) choices += (choices.empty() ? "" : ", ") + word;
   note(*document_, pointer_, key, "one of " + choices, fallback);
-  const std::string found = text(key, fallback);
+  std::string found = text(key, fallback);
   if (std::find(allowed.begin(), allowed.end(), found) != allowed.end()) return found;
   if (object_ != nullptr && object_->contains(key) && (*object_)[key].is_string()) {
     std::string list;
