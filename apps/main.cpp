@@ -79,12 +79,15 @@ void add_options(CLI::App& app, Context& context) {
   app.require_subcommand(0, 1);
 }
 
+bool entered = false;  // the project's folder has become the current one
+
 // Every path on the command line is meant from the project's folder.
 Result<void> enter_project(Context& context) {
   std::error_code failed;
   std::filesystem::current_path(context.project, failed);
   if (failed) return usage_error("no project folder: " + failed.message(), context.project);
   context.project = ".";
+  entered = true;
   ::setenv("HWNAS_PROJECT", ".", 1);  // for the programs that this one starts
   return {};
 }
@@ -158,8 +161,8 @@ int run(int argc, char** argv) {
                chosen.empty() && argc == 1 ? stdout : stderr);
     return argc == 1 ? 0 : 2;
   }
-  const auto entered = enter_project(context);
-  const Result<int> result = entered ? context.action() : entered.error();
+  const auto inside = enter_project(context);
+  const Result<int> result = inside ? context.action() : inside.error();
   if (result) return *result;
   std::fprintf(stderr, "%s\n", to_string(result.error()).c_str());
   return exit_code(result.error());
@@ -186,7 +189,16 @@ Result<int> continue_with_torch(const Context& context) {
   const auto self = std::filesystem::read_symlink("/proc/self/exe", failed);
   const std::string program = (self.parent_path() / "hwnas-torch").string();
   std::vector<char*> argv;
-  for (const std::string& argument : context.arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  for (std::size_t i = 0; i < context.arguments.size(); ++i) {
+    const std::string& argument = context.arguments[i];
+    // The folder was entered already and HWNAS_PROJECT says so; a relative one would be entered twice.
+    if (entered && (argument == "-C" || argument == "--project")) {
+      ++i;
+      continue;
+    }
+    if (entered && (argument.starts_with("-C") || argument.starts_with("--project="))) continue;
+    argv.push_back(const_cast<char*>(argument.c_str()));
+  }
   argv.push_back(nullptr);
   execv(program.c_str(), argv.data());
   return Error{"this command needs LibTorch, and " + program + " is not there; build with -DHWNAS_TORCH=ON"};

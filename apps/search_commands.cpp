@@ -1,7 +1,4 @@
-#include <unistd.h>
-
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
@@ -9,10 +6,11 @@
 
 #include "apps/arch_reference.h"
 #include "apps/command.h"
+#include "apps/front_rows.h"
+#include "apps/progress.h"
 #include "apps/search_config.h"
 #include "apps/search_ledger.h"
-#include "search/exact.h"
-#include "search/hypervolume.h"
+#include "search/certificate.h"
 #include "search/plain_search.h"
 #include "search/text.h"
 
@@ -23,11 +21,12 @@ using Record = nlohmann::ordered_json;
 using search::Row;
 namespace fs = std::filesystem;
 
+// Rows of a front that a search ends with; `hwnas front` shows all.
+constexpr std::size_t kShown = 12;
+
 struct SearchArguments {
   std::string config;
-  std::vector<std::string> settings;
-  std::optional<std::uint64_t> seed;
-  std::string budget;
+  SearchChanges changes;
   std::string name;
   bool dry_run = false;
   bool keep_all = false;
@@ -35,62 +34,20 @@ struct SearchArguments {
 
 struct FrontArguments {
   std::string run;
+  std::vector<std::string> objectives;
   std::vector<std::string> max;
   std::vector<std::string> min;
 };
 
-std::vector<Column> front_columns(const search::Judge& judge) {
-  std::vector<Column> columns{{"number", "#"}};
-  for (const search::Metric& m : judge.metrics()) columns.push_back({m.name, m.name, m.unit});
-  columns.push_back({"arch", "architecture"});
-  return columns;
-}
-
-std::vector<Record> front_records(const search::History& history, const std::vector<Row>& rows,
-                                  const std::vector<std::string>& texts) {
-  std::vector<Record> records;
-  for (const Row row : rows) {
-    Record record{{"number", row}};
-    for (std::size_t m = 0; m < history.judge().metrics().size(); ++m) {
-      record[history.judge().metrics()[m].name] = history.values(row)[m];
-    }
-    record["arch"] = texts[row];
-    record["origin"] = std::string(to_string(history.info(row).origin));
-    records.push_back(std::move(record));
-  }
-  return records;
-}
-
-void say_reach(const Context& context, const search::Feasibility& feasible) {
+void say_problem(const Context& context, const SearchPlan& plan) {
   if (context.quiet) return;
-  for (const search::Reach& r : feasible.reach)
+  for (const std::string& note : plan.problem.notes) std::fprintf(stderr, "%s\n", note.c_str());
+  for (const search::Reach& r : plan.feasible.reach)
     std::fprintf(stderr, "%s: reachable %s to %s%s\n", r.metric.c_str(), search::number(r.min).c_str(),
                  search::number(r.max).c_str(), r.exact ? " (exact)" : " (bounds)");
-}
-
-// How far the run's best is from the true optimum of the first objective, where both are known exactly.
-Result<std::optional<double>> optimality_gap(const SearchPlan& plan, const search::Run& run) {
-  const auto& objective = plan.judge.problem().objectives[0];
-  const auto best = run.history.best();
-  std::vector<search::Additive> costs;
-  search::ExactOptions exact;
-  const auto known = [&](const std::string& metric) -> const search::Additive* {
-    const auto found = std::ranges::find(plan.known, metric, &search::KnownCost::metric);
-    return found == plan.known.end() ? nullptr : &found->cost;
-  };
-  if (!best || known(objective.metric) == nullptr) return std::optional<double>();
-  const double sign = objective.goal == search::Goal::maximise ? -1 : 1;
-  costs.push_back(known(objective.metric)->scaled(sign));
-  exact.limits.push_back(1e300);
-  for (const auto& c : plan.judge.problem().constraints) {
-    const search::Additive* cost = known(c.metric);
-    if (cost == nullptr) return std::optional<double>();
-    if (c.max) costs.push_back(*cost), exact.limits.push_back(*c.max);
-    if (c.min) costs.push_back(cost->scaled(-1)), exact.limits.push_back(-*c.min);
-  }
-  NAS_TRY(front, search::exact_front(plan.space, costs, exact));
-  const double optimum = front.values(0)[0], gap = run.history.losses(*best)[0] - optimum;
-  return std::optional(gap <= 1e-9 * std::abs(optimum) ? 0.0 : gap);
+  std::string from;
+  for (const std::string& why : plan.reference.why) from += (from.empty() ? "" : "; ") + why;
+  if (!from.empty()) std::fprintf(stderr, "hypervolume is measured from %s\n", from.c_str());
 }
 
 void say_end(const Context& context, const search::Run& run) {
@@ -101,18 +58,19 @@ void say_end(const Context& context, const search::Run& run) {
 }
 
 Result<int> dry_run(const Context& context, const SearchPlan& plan) {
-  const auto setting = search::make_setting(plan.space, plan.judge, plan.seed, nullptr, plan.listing);
+  const SearchProblem& problem = plan.problem;
+  const auto setting = search::make_setting(problem.space, plan.judge, plan.seed, nullptr, problem.listing);
   const search::ExhaustiveSearch all(
       setting, 1, plan.strategy.name == "grid" ? std::max<std::size_t>(plan.strategy.levels, 2) : 0);
   // One candidate tells what an evaluation costs.
   search::Scores scores;
-  scores.reset(1, plan.evaluator.metrics.size());
-  const Genotype probe = plan.listing ? (*plan.listing)[0] : plan.space.smallest();
+  scores.reset(1, problem.evaluator.metrics.size());
+  const Genotype probe = problem.listing ? (*problem.listing)[0] : problem.space.smallest();
   const double before = static_cast<double>(std::clock());
-  search::guarded(plan.evaluator).score({&probe, 1}, 1, scores);
+  search::guarded(problem.evaluator).score({&probe, 1}, 1, scores);
   const double seconds = (static_cast<double>(std::clock()) - before) / CLOCKS_PER_SEC;
   const bool whole = plan.strategy.name == "exhaustive" || plan.strategy.name == "grid";
-  const double networks = plan.listing ? static_cast<double>(plan.listing->size()) : all.count();
+  const double networks = problem.listing ? static_cast<double>(problem.listing->size()) : all.count();
   const double asked = static_cast<double>(plan.options.budget.evaluations);
   const double evaluations = whole ? std::min(networks, asked) : asked;
   print_record(context,
@@ -122,7 +80,7 @@ Result<int> dry_run(const Context& context, const SearchPlan& plan) {
                 {"budget", "budget"},
                 {"evaluations", "evaluations at most"},
                 {"seconds", "evaluator time at most (from one)", "s"}},
-               {{"space", plan.space.name()},
+               {{"space", problem.space.name()},
                 {"strategy", plan.strategy.name},
                 {"networks", networks},
                 {"budget", to_string(plan.options.budget)},
@@ -131,74 +89,93 @@ Result<int> dry_run(const Context& context, const SearchPlan& plan) {
   return 0;
 }
 
-// What the run came to, for people; its exit code.
-Result<int> say_results(const Context& context, const SearchPlan& plan, const search::Run& run,
-                        const fs::path& path) {
-  say_end(context, run);
+// On a screen the ends of a long front and some between; the other formats carry all of it.
+void print_found(const Context& context, const search::History& history, const SearchSpace& space,
+                 const std::string& run) {
   std::vector<std::string> texts;
-  for (Row row = 0; row < run.history.size(); ++row)
-    texts.push_back(plan.space.text(run.history.genotype(row)));
-  print_records(context, front_columns(plan.judge), front_records(run.history, run.history.front(), texts));
-  NAS_TRY(gap, optimality_gap(plan, run));
-  if (gap && !context.quiet)
-    std::fprintf(stderr, "optimality gap of %s against the exact optimum of its model: %s\n",
-                 plan.judge.problem().objectives[0].metric.c_str(), search::number(*gap).c_str());
-  std::fprintf(stderr, "run kept in %s\n", path.string().c_str());
+  for (Row row = 0; row < history.size(); ++row) texts.push_back(space.text(history.genotype(row)));
+  const std::vector<Row> front = history.front();
+  const bool some = context.format == "table" && front.size() > kShown + 1;
+  const std::vector<Row> rows = some ? spread_rows(front, kShown, *history.best()) : front;
+  print_records(context, front_columns(history.judge()), front_records(history, rows, texts));
+  if (some && !context.quiet)
+    std::fprintf(stderr, "%zu more: hwnas front %s\n", front.size() - rows.size(), run.c_str());
+}
+
+Result<void> say_gap(const Context& context, const SearchPlan& plan, const search::Run& run) {
+  const SearchProblem& problem = plan.problem;
+  NAS_TRY(found, search::certify(problem.space, run.history, problem.known, problem.stand_ins));
+  if (!found || context.quiet) return {};
+  std::fprintf(stderr,
+               "optimality gap of %s against the exact optimum of its %s: %s (%s found, %s possible)\n",
+               plan.judge.problem().objectives[0].metric.c_str(),
+               found->stand_in ? "separable stand-in" : "model", search::number(found->gap()).c_str(),
+               search::number(found->found).c_str(), search::number(found->optimum).c_str());
+  return {};
+}
+
+// What went wrong, and the exit code.
+int verdict(const search::Run& run) {
   for (Row row = 0; row < run.history.size(); ++row)
     if (run.history.failed(row)) {
       std::fprintf(stderr, "%zu candidates failed, the first: %s\n", run.progress.failed,
                    std::string(run.history.reason(row)).c_str());
       break;
     }
-  if (!run.history.best()) {
-    std::fprintf(stderr, "nothing satisfies the constraints\n");
-    return 3;
-  }
-  return run.progress.failed > 0 ? 6 : 0;
+  if (run.history.best()) return run.progress.failed > 0 ? 6 : 0;
+  // The nearest miss says by how much.
+  std::optional<Row> nearest;
+  for (Row row = 0; row < run.history.size(); ++row)
+    if (!run.history.failed(row) &&
+        (!nearest || run.history.info(row).violation < run.history.info(*nearest).violation))
+      nearest = row;
+  if (!nearest) return 6;
+  std::fprintf(stderr, "nothing satisfies the constraints; nearest: %s\n",
+               run.history.judge().explain(run.history.values(*nearest)).c_str());
+  return 3;
 }
 
-// Runs or continues the search in its folder, and keeps it in the project's store.
-Result<int> search_in(const Context& context, SearchPlan& plan, search::Strategy& strategy,
-                      search::RunFolder& folder, const fs::path& path, const SearchArguments& arguments) {
+// What the run came to, for people; its exit code.
+Result<int> say_results(const Context& context, const SearchPlan& plan, const search::Run& run,
+                        const fs::path& path, const std::string& name) {
+  say_end(context, run);
+  print_found(context, run.history, plan.problem.space, name);
+  NAS_CHECK(say_gap(context, plan, run));
+  std::fprintf(stderr, "run kept in %s\n", path.string().c_str());
+  return verdict(run);
+}
+
+Result<int> run_search_command(const Context& context, const SearchArguments& arguments) {
+  NAS_TRY(config, load_search_config(arguments.config, arguments.changes, context.project));
+  if (config.needs_torch() && !has_torch()) return continue_with_torch(context);
+  NAS_TRY(plan, make_search_plan(config, context.project));
+  say_problem(context, plan);
+  if (arguments.dry_run) return dry_run(context, plan);
+  NAS_TRY(strategy, plan.make_strategy());
+  const std::string name = arguments.name.empty() ? plan.name : arguments.name;
+  const fs::path path = (fs::path(context.project) / "runs" / name).lexically_normal();
+  NAS_TRY(lock, FolderLock::take(path));
+  NAS_TRY(folder, search::RunFolder::open(path, plan.problem.space, plan.record));
+  auto shown = std::make_unique<Progress>("search", 0, context.quiet);
+  plan.options.progress = [&](const search::Progress& p) {
+    shown->update(p.evaluations,
+                  "hypervolume " + search::number(p.hypervolume) +
+                      (p.remaining_seconds ? ", " + duration_text(*p.remaining_seconds) + " left" : ""));
+  };
   SearchLedger ledger(context, plan, path, fs::absolute(arguments.config).parent_path(),
                       !fs::exists(path / "candidates.jsonl"), arguments.keep_all);
   plan.options.journal = ledger.journal(folder.journal());
   const auto searched = [&]() -> Result<int> {
-    NAS_TRY(run, search::run_search(plan.space, plan.judge, plan.evaluator, strategy, plan.options,
-                                    folder.resume()));
+    NAS_TRY(run, search::run_search(plan.problem.space, plan.judge, plan.problem.evaluator, strategy,
+                                    plan.options, folder.resume()));
+    shown.reset();
     NAS_CHECK(folder.write_front(run));
     ledger.finish(run);
-    return say_results(context, plan, run, path);
+    return say_results(context, plan, run, path, name);
   };
   auto result = ledger.end(searched());
   if (context.verbosity > 0) std::fprintf(stderr, "the store took %.3f s\n", ledger.seconds());
   return result;
-}
-
-Result<int> run_search_command(const Context& context, const SearchArguments& arguments) {
-  NAS_TRY(plan, read_search_plan(arguments.config, arguments.settings, arguments.seed, arguments.budget,
-                                 context.project));
-  for (const std::string& note : plan.notes)
-    if (!context.quiet) std::fprintf(stderr, "%s\n", note.c_str());
-  NAS_TRY(feasible, search::check_feasible(plan.space, plan.judge, plan.known));
-  say_reach(context, feasible);
-  if (arguments.dry_run) return dry_run(context, plan);
-  const auto setting = search::make_setting(plan.space, plan.judge, plan.seed, feasible.screen, plan.listing);
-  const search::Models models{plan.judge, plan.known};
-  NAS_TRY(strategy, search::make_strategy(plan.strategy, setting, &models));
-  search::RunRecord record{plan.space.name(),    plan.strategy.name,     plan.seed, plan.config,
-                           plan.judge.problem(), plan.evaluator.metrics, {}};
-  for (const Gene& gene : plan.space.genes()) record.genes.push_back(gene.name);
-  const fs::path path =
-      fs::path(context.project) / "runs" / (arguments.name.empty() ? plan.name : arguments.name);
-  NAS_TRY(lock, FolderLock::take(path));
-  NAS_TRY(folder, search::RunFolder::open(path, plan.space, record));
-  if (!context.quiet && isatty(STDERR_FILENO))
-    plan.options.progress = [](const search::Progress& p) {
-      std::fprintf(stderr, "\r%zu candidates, hypervolume %s, %.0f s left   ", p.evaluations,
-                   search::number(p.hypervolume).c_str(), p.remaining_seconds.value_or(0));
-    };
-  return search_in(context, plan, strategy, folder, path, arguments);
 }
 
 // "latency_ms=8" as a further limit.
@@ -214,9 +191,23 @@ Result<void> add_limit(search::Problem& problem, const std::string& text, bool i
   return {};
 }
 
+// "max:top1" as an objective.
+Result<search::Objective> read_objective(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  const auto goal = search::parse_goal(text.substr(0, std::min(colon, text.size())));
+  if (colon == std::string::npos || !goal)
+    return usage_error("objective \"" + text + "\": required like max:top1 or min:latency_ms");
+  return search::Objective{text.substr(colon + 1), *goal, {}};
+}
+
 Result<int> front_command(const Context& context, const FrontArguments& arguments) {
   NAS_TRY(run, search::load_run(run_folder(context.project, arguments.run)));
   search::Problem problem = run.record.problem;
+  if (!arguments.objectives.empty()) problem.objectives.clear();
+  for (const std::string& text : arguments.objectives) {
+    NAS_TRY(objective, read_objective(text));
+    problem.objectives.push_back(objective);
+  }
   for (const std::string& text : arguments.max) NAS_CHECK(add_limit(problem, text, true));
   for (const std::string& text : arguments.min) NAS_CHECK(add_limit(problem, text, false));
   NAS_TRY(judge, search::Judge::make(problem, run.record.metrics));
@@ -236,64 +227,6 @@ Result<int> front_command(const Context& context, const FrontArguments& argument
   return 3;
 }
 
-// Losses of a front under another run's question; empty where a metric is missing.
-std::vector<double> front_losses(const search::LoadedRun& run) {
-  std::vector<double> flat;
-  for (const Row row : run.history.front())
-    flat.insert(flat.end(), run.history.losses(row).begin(), run.history.losses(row).end());
-  return flat;
-}
-
-Result<int> compare_command(const Context& context, const std::vector<std::string>& names) {
-  std::vector<search::LoadedRun> runs;
-  for (const std::string& name : names) {
-    NAS_TRY(run, search::load_run(run_folder(context.project, name)));
-    runs.push_back(std::move(run));
-    const auto same = [](const search::Objective& a, const search::Objective& b) {
-      return a.metric == b.metric && a.goal == b.goal;
-    };
-    if (!std::ranges::equal(runs[0].record.problem.objectives, runs.back().record.problem.objectives, same))
-      return usage_error("runs " + names[0] + " and " + name +
-                         " have different objectives; their fronts do not compare");
-  }
-  // One reference for all: the worst of all fronts, 10 % beyond.
-  const std::size_t d = runs[0].history.judge().objectives();
-  std::vector<double> worst(d, -1e300), best(d, 1e300);
-  for (const auto& run : runs) {
-    const std::vector<double> flat = front_losses(run);
-    for (std::size_t i = 0; i < flat.size(); ++i) {
-      worst[i % d] = std::max(worst[i % d], flat[i]);
-      best[i % d] = std::min(best[i % d], flat[i]);
-    }
-  }
-  for (std::size_t k = 0; k < d; ++k) worst[k] += 0.1 * std::max(worst[k] - best[k], 1e-12);
-  std::vector<Record> records;
-  for (std::size_t r = 0; r < runs.size(); ++r) {
-    const std::vector<double> flat = front_losses(runs[r]);
-    std::size_t shared = 0;
-    for (Row row = 0; row < runs[r].history.size(); ++row)
-      shared += runs[0].history.gene_count() == runs[r].history.gene_count() &&
-                runs[0].history.find(runs[r].history.genes(row)).has_value();
-    records.push_back({{"run", names[r]},
-                       {"strategy", runs[r].record.strategy},
-                       {"seed", runs[r].record.seed},
-                       {"candidates", runs[r].history.size()},
-                       {"front", flat.size() / d},
-                       {"hypervolume", search::hypervolume({flat, d}, worst)},
-                       {"shared", shared}});
-  }
-  print_records(context,
-                {{"run", "run"},
-                 {"strategy", "strategy"},
-                 {"seed", "seed"},
-                 {"candidates", "candidates"},
-                 {"front", "on the front"},
-                 {"hypervolume", "hypervolume"},
-                 {"shared", "shared with the first"}},
-                records);
-  return 0;
-}
-
 }  // namespace
 
 void add_search_commands(CLI::App& app, Context& context) {
@@ -303,33 +236,31 @@ void add_search_commands(CLI::App& app, Context& context) {
       {"hwnas search search.json", "hwnas search search.json --set strategy.name=nsga2 --seed 2 --dry-run"});
   search->add_option("config", arguments->config, "The search's configuration (JSON with comments)")
       ->required();
-  search->add_option("--set", arguments->settings, "Change a value: strategy.population=64");
-  search->add_option("--seed", arguments->seed, "Seed of every random draw");
-  search->add_option("--budget", arguments->budget, "500evals, 2h, or 2h|500evals");
+  search->add_option("--set", arguments->changes.settings, "Change a value: strategy.population=64");
+  search->add_option("--seed", arguments->changes.seed, "Seed of every random draw");
+  search->add_option("--budget", arguments->changes.budget, "500evals, 2h, or 2h|500evals");
   search->add_option("--name", arguments->name, "Name of the run's folder under runs/");
+  search->add_flag("--dry-run", arguments->dry_run, "Say what would be done and what it costs");
   search->add_flag("--keep-all", arguments->keep_all,
                    "Store every candidate, also those that models scored (default: only the front of these)");
-  search->add_flag("--dry-run", arguments->dry_run, "Say what would be done and what it costs");
   search->callback([&context, arguments] {
     context.action = [&context, arguments] { return run_search_command(context, *arguments); };
   });
 
   auto limits = std::make_shared<FrontArguments>();
   auto* front = add_command(app, "front", "The feasible front of a run, also of one that still runs",
-                            {"hwnas front RUN", "hwnas front RUN --max latency_ms=8 -f json"});
+                            {"hwnas front RUN", "hwnas front RUN --max latency_ms=8 -f json",
+                             "hwnas front RUN --objective max:top1 --objective min:latency_phone"});
   front->add_option("run", limits->run, "Name or folder of the run")->required();
   front->add_option("--max", limits->max, "Further limit: latency_ms=8");
   front->add_option("--min", limits->min, "Further limit: accuracy=0.7");
+  front->add_option("--objective", limits->objectives,
+                    "Instead of the run's own: max:top1, min:latency_ms; for one front a device");
   front->callback([&context, limits] {
     context.action = [&context, limits] { return front_command(context, *limits); };
   });
-
-  auto names = std::make_shared<std::vector<std::string>>();
-  auto* compare =
-      add_command(app, "compare", "Fronts of several runs side by side", {"hwnas compare RUN RUN"});
-  compare->add_option("runs", *names, "Names or folders of runs")->required()->expected(2, 100);
-  compare->callback(
-      [&context, names] { context.action = [&context, names] { return compare_command(context, *names); }; });
+  add_compare_command(app, context);
+  add_try_command(app, context);
 }
 
 }  // namespace nas::apps

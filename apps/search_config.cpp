@@ -1,25 +1,11 @@
 #include "apps/search_config.h"
 
-#include <filesystem>
-
-#include "apps/network_problem.h"
 #include "space/base/file.h"
-#include "space/cost.h"
-#include "space/json/document.h"
 
 namespace nas::apps {
 namespace {
 
-using search::Metric;
-
-// The part of the plan that comes from "problem".
-struct ProblemParts {
-  SearchSpace space;
-  search::Evaluator evaluator;
-  std::vector<search::KnownCost> known;
-  std::shared_ptr<const search::Listing> listing;
-  std::vector<std::string> notes = {};
-};
+namespace fs = std::filesystem;
 
 // "a.b=1" into the merged text: the value is JSON where it parses, else a string.
 Result<void> apply_setting(nlohmann::json& root, const std::string& setting) {
@@ -39,90 +25,12 @@ Result<void> apply_setting(nlohmann::json& root, const std::string& setting) {
   return {};
 }
 
-std::vector<Metric> read_metrics(JsonReader& reader, std::map<std::string, std::string>& columns) {
-  std::vector<Metric> metrics;
-  for (JsonReader& one : reader.objects("metrics", true)) {
-    Metric metric{one.text("name"), one.text("unit", ""), search::Source::measured};
-    const std::string source = one.word("source", {"measured", "predicted", "modelled"}, "measured");
-    metric.source = *search::parse_source(source);
-    columns[metric.name] = one.text("column", metric.name);
-    one.done();
-    metrics.push_back(std::move(metric));
-  }
-  return metrics;
-}
-
-// A closed form for trying strategies without a supernet: exact MACs and parameters of the space, and a
-// "proxy" that grows with every active choice by seeded, saturating steps. The proxy is made up: modelled.
-Result<ProblemParts> closed_form(const std::string& space_name, std::uint64_t seed) {
-  NAS_TRY(space, load_space(space_name));
-  const std::vector<std::string> names{"macs_m", "params_m"};
-  const auto costs = [space](const Genotype& g, std::span<double> out) {
-    const Network network = space.lower(g);
-    out[0] = 1e-6 * static_cast<double>(macs(network).count());
-    out[1] = 1e-6 * static_cast<double>(params(network).count());
-  };
-  std::vector<search::KnownCost> known;
-  auto compiled = search::compile_additive(space, costs, names);
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (!compiled[i]) return compiled[i].error();
-    known.push_back({names[i], *compiled[i]});
-  }
-  std::vector<search::Term> terms;
-  for (std::uint32_t gene = 0; gene < space.genes().size(); ++gene) {
-    Rng rng(seed, "closed form", gene);
-    search::Term term{{gene}, {0.0}};
-    double step = rng.uniform(0.2, 1.0);
-    for (std::size_t i = 1; i < space.genes()[gene].choices.size(); ++i, step *= 0.6)
-      term.table.push_back(term.table.back() + step);
-    terms.push_back(std::move(term));
-  }
-  NAS_TRY(proxy, search::Additive::make(space, 0, std::move(terms)));
-  known.push_back({"proxy", proxy});
-  search::Evaluator evaluator{{{"proxy", "", search::Source::modelled},
-                               {"macs_m", "MMACs", search::Source::modelled},
-                               {"params_m", "M", search::Source::modelled}},
-                              search::ThreadSafety::concurrent,
-                              nullptr};
-  evaluator.score = [known](std::span<const Genotype> batch, double, search::Scores& scores) {
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      scores.row(i)[0] = known[2].cost(batch[i]);
-      scores.row(i)[1] = known[0].cost(batch[i]);
-      scores.row(i)[2] = known[1].cost(batch[i]);
-    }
-  };
-  return ProblemParts{std::move(space), std::move(evaluator), std::move(known), nullptr};
-}
-
-Result<ProblemParts> read_problem(JsonReader& reader, const std::string& base, const std::string& project) {
-  const std::string kind = reader.word("kind", {"networks", "csv", "closed-form"});
-  if (kind == "networks") {
-    NAS_TRY(problem, read_network_problem(reader, base, project));
-    return ProblemParts{std::move(problem.space), std::move(problem.evaluator), std::move(problem.known),
-                        nullptr, std::move(problem.notes)};
-  }
-  if (kind == "csv") {
-    std::map<std::string, std::string> columns;
-    std::filesystem::path file = reader.text("file");
-    if (file.is_relative()) file = std::filesystem::path(base) / file;
-    const auto genes = reader.texts("genes");
-    const auto metrics = read_metrics(reader, columns);
-    reader.done();
-    NAS_TRY(problem, search::csv_problem(file.string(), genes, metrics, columns));
-    return ProblemParts{
-        std::move(problem.space), std::move(problem.evaluator), {}, std::move(problem.listing)};
-  }
-  const std::string space = reader.text("space", "ofa-mbv3-w1.0");
-  const auto seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, 1));
-  reader.done();
-  return closed_form(space, seed);
-}
-
 search::Problem read_question(JsonReader& reader) {
   search::Problem problem;
   for (JsonReader& one : reader.objects("objectives", true)) {
     const std::string metric = one.text("metric");
-    problem.objectives.push_back({metric, *search::parse_goal(one.word("goal", {"min", "max"}))});
+    problem.objectives.push_back({metric, *search::parse_goal(one.word("goal", {"min", "max"})), {}});
+    if (one.has("worst")) problem.objectives.back().worst = one.number("worst", -1e300, 1e300);
     one.done();
   }
   for (JsonReader& one : reader.objects("constraints")) {
@@ -148,6 +56,8 @@ search::StrategyConfig read_strategy(JsonReader reader) {
   config.levels = count("levels", config.levels);
   config.generations = count("generations", config.generations);
   config.cost_weight = reader.number("cost_weight", 0, 1e6, config.cost_weight);
+  config.cost_form = reader.word("cost_form", {"add", "mul"}, config.cost_form);
+  config.updates = count("updates", config.updates);
   reader.done();
   return config;
 }
@@ -173,6 +83,34 @@ TopKeys read_top(JsonReader& reader, const std::string& name) {
   return top;
 }
 
+Result<SearchProblem> read_problem(JsonReader& reader, const fs::path& base, const fs::path& project) {
+  const std::string kind = reader.word("kind", {"networks", "supernet", "csv", "closed-form"});
+  if (kind == "networks") return network_problem(reader, base, project);
+  if (kind == "supernet") return supernet_problem(reader, base, project);
+  if (kind == "csv") return table_problem(reader, base);
+  return closed_form_problem(reader);
+}
+
+Result<search::Feasibility> check_limits(const SearchProblem& problem, const search::Judge& judge) {
+  if (!problem.listing) return search::check_feasible(problem.space, judge, problem.known);
+  NAS_TRY(reach, search::check_listed(judge, problem.evaluator, *problem.listing));
+  return search::Feasibility{std::move(reach), nullptr};
+}
+
+search::RunRecord record_of(const SearchPlan& plan, const SearchConfig& config) {
+  search::RunRecord record{plan.problem.space.name(),
+                           plan.strategy.name,
+                           plan.seed,
+                           config.document.root().dump(),
+                           plan.judge.problem(),
+                           plan.problem.evaluator.metrics,
+                           {},
+                           plan.reference.losses,
+                           config.base};
+  for (const Gene& gene : plan.problem.space.genes()) record.genes.push_back(gene.name);
+  return record;
+}
+
 }  // namespace
 
 void read_search_keys(const JsonDocument& document) {
@@ -183,34 +121,76 @@ void read_search_keys(const JsonDocument& document) {
   static_cast<void>(read_problem(problem, "", ""));
 }
 
-Result<SearchPlan> read_search_plan(const std::string& path, const std::vector<std::string>& settings,
-                                    std::optional<std::uint64_t> seed, const std::string& budget,
-                                    const std::string& project) {
+bool SearchConfig::needs_torch() const {
+  const auto& root = document.root();
+  const auto problem = root.find("problem");
+  return problem != root.end() && problem->is_object() &&
+         problem->value("kind", nlohmann::json()) == "supernet";
+}
+
+Result<SearchConfig> load_search_config(const std::string& path, const SearchChanges& changes,
+                                        const fs::path& project) {
   NAS_TRY(document, JsonDocument::load(path));
-  if (!settings.empty() || seed || !budget.empty()) {
+  if (!changes.settings.empty() || changes.seed || !changes.budget.empty()) {
     nlohmann::json merged = document.root();
-    for (const std::string& setting : settings) NAS_CHECK(apply_setting(merged, setting));
-    if (seed) merged["seed"] = *seed;
-    if (!budget.empty()) merged["budget"] = budget;
+    for (const std::string& setting : changes.settings) NAS_CHECK(apply_setting(merged, setting));
+    if (changes.seed) merged["seed"] = *changes.seed;
+    if (!changes.budget.empty()) merged["budget"] = changes.budget;
     NAS_TRY(changed, JsonDocument::parse(merged.dump(1), path + " (with --set)"));
     document = std::move(changed);
   }
+  const fs::path folder = fs::absolute(path).parent_path().lexically_normal();
+  const fs::path inside = folder.lexically_relative(fs::absolute(project).lexically_normal());
+  const bool outside = inside.empty() || *inside.begin() == "..";
+  return SearchConfig{std::move(document), fs::path(path).stem().string(),
+                      outside ? folder.string() : inside.string()};
+}
+
+Result<SearchConfig> search_config_of(const search::RunRecord& record, const fs::path& folder) {
+  if (record.base.empty())
+    return usage_error(
+        "the run was made by an older hwnas and does not say where its files are; "
+        "run its search again",
+        folder.string());
+  NAS_TRY(document, JsonDocument::parse(record.config, (folder / "run.json").string()));
+  return SearchConfig{std::move(document), folder.filename().string(), record.base};
+}
+
+Result<search::Strategy> SearchPlan::make_strategy() const {
+  const auto setting = search::make_setting(problem.space, judge, seed, feasible.screen, problem.listing);
+  const search::Models models{judge, problem.known, problem.stand_ins, problem.relaxed_loss,
+                              problem.evaluator.metrics.front().name};
+  return search::make_strategy(strategy, setting, &models);
+}
+
+Result<SearchPlan> make_search_plan(const SearchConfig& config, const fs::path& project) {
   std::vector<Error> errors;
-  JsonReader reader(document, errors);
-  TopKeys top = read_top(reader, std::filesystem::path(path).stem().string());
+  JsonReader reader(config.document, errors);
+  const TopKeys top = read_top(reader, config.name);
   JsonReader problem_reader = reader.object("problem", true);
-  const auto base = std::filesystem::absolute(path).parent_path().string();
-  const auto parts = read_problem(problem_reader, base, project);
+  auto problem = read_problem(problem_reader, project / config.base, project);
   reader.done();
   if (!errors.empty()) return join_errors(errors);
-  if (!parts) return parts.error();
+  if (!problem) return problem.error();
   NAS_TRY(limits, search::parse_budget(top.budget));
-  NAS_TRY(judge, search::Judge::make(top.question, parts->evaluator.metrics));
-  SearchPlan plan{top.name,     parts->space,           std::move(judge), parts->evaluator,
-                  parts->known, parts->listing,         top.strategy,     {},
-                  top.seed,     document.root().dump(), parts->notes};
+  NAS_TRY(judge, search::Judge::make(top.question, problem->evaluator.metrics));
+  NAS_TRY(feasible, check_limits(*problem, judge));
+  auto reference =
+      search::problem_reference(problem->space, judge, feasible.reach,
+                                problem->probe.score ? problem->probe : problem->evaluator, problem->listing);
+  SearchPlan plan{top.name,
+                  std::move(*problem),
+                  std::move(judge),
+                  std::move(feasible),
+                  top.strategy,
+                  {},
+                  std::move(reference),
+                  top.seed,
+                  {}};
   plan.options.budget = limits;
   plan.options.stall.evaluations = static_cast<std::size_t>(top.stall);
+  plan.options.reference = plan.reference.losses;
+  plan.record = record_of(plan, config);
   return plan;
 }
 

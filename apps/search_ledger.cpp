@@ -33,7 +33,7 @@ struct Origin {
 // From the configuration; a file that the search could read is read here as well.
 Result<Origin> read_origin(const SearchPlan& plan, const std::filesystem::path& base) {
   Origin origin;
-  const Json config = Json::parse(plan.config, nullptr, false);
+  const Json config = Json::parse(plan.record.config, nullptr, false);
   const Json problem = config.value("problem", Json::object());
   const auto from = [&](const std::filesystem::path& file) {
     return file.is_absolute() ? file : base / file;
@@ -48,6 +48,7 @@ Result<Origin> read_origin(const SearchPlan& plan, const std::filesystem::path& 
   }
   for (const Json& device : problem.value("devices", Json::array())) {
     const std::string name = device.value("session", "");
+    if (name.empty()) continue;  // whole networks measured elsewhere
     NAS_TRY(session, latency::load_session(from(name)));
     NAS_TRY(digest, sha256_file(from(name)));
     origin.sessions.push_back({name, session.info.id, session.info.device, digest});
@@ -70,9 +71,9 @@ results::Run run_of(const SearchPlan& plan, const Origin& origin, const std::str
   results::Run run;
   run.name = name;
   run.kind = "search";
-  run.config = plan.config;
+  run.config = plan.record.config;
   run.seed = static_cast<std::int64_t>(plan.seed);
-  run.origin = to_json(origin, plan.space).dump();
+  run.origin = to_json(origin, plan.problem.space).dump();
   Json objectives = Json::array(), constraints = Json::array();
   for (const search::Objective& o : plan.judge.problem().objectives)
     objectives.push_back(
@@ -95,7 +96,7 @@ results::Run run_of(const SearchPlan& plan, const Origin& origin, const std::str
 
 // The records that the run's models come from, where this store has them.
 Result<void> link_origin(Store& store, results::Run& run, const SearchPlan& plan, const Origin& origin) {
-  NAS_TRY(space, keep_space(store, plan.space));
+  NAS_TRY(space, keep_space(store, plan.problem.space));
   run.space_id = space;
   NAS_TRY(checkpoint, checkpoint_of(store, origin.supernet));
   if (checkpoint) run.checkpoint_id = checkpoint->id;
@@ -125,7 +126,7 @@ Result<void> keep_surrogate(Store& store, const results::Run& run, const SearchP
   predictor.features = "genes";
   predictor.object = object;
   predictor.n_train = static_cast<std::int64_t>(sweep.networks.size());
-  predictor.info = Json{{"object", "the sweep that it is fitted to"}, {"notes", plan.notes}}.dump();
+  predictor.info = Json{{"object", "the sweep that it is fitted to"}, {"notes", plan.problem.notes}}.dump();
   NAS_CHECK(results::keep(store, predictor));
   return {};
 }
@@ -197,7 +198,7 @@ SearchLedger::SearchLedger(const Context& context, const SearchPlan& plan,
                            bool keep_all)
     : plan_(plan),
       folder_(folder),
-      keep_all_(keep_all || std::ranges::any_of(plan.evaluator.metrics,
+      keep_all_(keep_all || std::ranges::any_of(plan.problem.evaluator.metrics,
                                                 [](const search::Metric& m) {
                                                   return m.source == search::Source::measured;
                                                 })),
@@ -217,7 +218,7 @@ Result<void> SearchLedger::add_rows(Store& store, const search::History& history
                                     const std::vector<Row>& rows) {
   std::vector<Genotype> genotypes;
   for (const Row row : rows) genotypes.push_back(history.genotype(row));
-  NAS_TRY(ids, keep_networks(store, plan_.space, genotypes));
+  NAS_TRY(ids, keep_networks(store, plan_.problem.space, genotypes));
   const results::Source source = source_of(history.judge().metrics());
   std::vector<Candidate> records;
   for (std::size_t i = 0; i < rows.size(); ++i)

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <unordered_set>
 
+#include "search/additive_fit.h"
 #include "search/gene_forest.h"
 #include "space/base/hash.h"
 #include "space/learn/linear.h"
@@ -59,7 +60,8 @@ class SurrogateFitter {
   SurrogateFitter(const SearchSpace& space, std::span<const Genotype> networks,
                   std::span<const double> accuracy, std::span<const double> macs,
                   const SurrogateOptions& options)
-      : forest_(std::make_shared<GeneForest>(space)),
+      : space_(space),
+        forest_(std::make_shared<GeneForest>(space)),
         x_(encode(*forest_, networks)),
         y_(accuracy.begin(), accuracy.end()),
         macs_(macs.begin(), macs.end()),
@@ -75,6 +77,7 @@ class SurrogateFitter {
     NAS_CHECK(baseline(out));
     const std::vector<double> lambdas{1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
     NAS_TRY(ridge, learn::fit_ridge_best(train, target, lambdas));
+    out.separable_ = AdditiveFeatures(space_, AdditiveFeatures::Kind::genes).additive(ridge);
     consider(out, "ridge", [ridge](const learn::Matrix& x) { return ridge.predict(x); });
     learn::MlpOptions mlp_options;
     mlp_options.epochs = options_.epochs;
@@ -90,6 +93,8 @@ class SurrogateFitter {
     tree_options.depth = 4;
     NAS_TRY(trees, learn::Trees::fit(train, target, tree_options));
     consider(out, "trees", [trees](const learn::Matrix& x) { return trees.predict(x); });
+    if (!best_)
+      return usage_error("accuracy model: required best, ridge, mlp or trees, found " + options_.model);
     out.predict_ = [forest = forest_, best = best_](std::span<const Genotype> batch) {
       return best(encode(*forest, batch));
     };
@@ -117,12 +122,13 @@ class SurrogateFitter {
     const std::vector<double> truth = learn::take(y_, split_.validation);
     const double error = rmse(truth, predict(learn::take_rows(x_, split_.validation)));
     out.scores_.push_back(score(name, predict(learn::take_rows(x_, split_.test))));
-    if (best_ && error >= best_error_) return;
+    if (options_.model == "best" ? best_ && error >= best_error_ : options_.model != name) return;
     best_ = predict;
     best_error_ = error;
     out.model_ = name;
   }
 
+  SearchSpace space_;
   std::shared_ptr<GeneForest> forest_;
   learn::Matrix x_;
   std::vector<double> y_, macs_;

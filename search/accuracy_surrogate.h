@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "search/additive.h"
 #include "space/base/result.h"
 #include "space/search_space.h"
 
@@ -31,6 +32,9 @@ class AccuracySurrogate {
   std::vector<double> predict(std::span<const Genotype> batch) const { return predict_(batch); }
   // Of every rung of the ladder on the same held-out networks, the baseline "macs only" first.
   const std::vector<SurrogateScore>& scores() const { return scores_; }
+  // The ridge rung as a sum of terms: the model itself where model() is "ridge", else a separable stand-in
+  // that exact answers and gradients exist for.
+  const Additive& separable() const { return separable_; }
   std::size_t trained_on() const { return trained_on_; }
   std::size_t held_out() const { return held_out_; }
 
@@ -39,18 +43,21 @@ class AccuracySurrogate {
   std::string model_;
   std::function<std::vector<double>(std::span<const Genotype>)> predict_;
   std::vector<SurrogateScore> scores_;
+  Additive separable_;
   std::size_t trained_on_ = 0, held_out_ = 0;
 };
 
 struct SurrogateOptions {
   std::uint64_t seed = 1;
-  std::size_t bins = 5;  // of MACs
-  int epochs = 200;      // of the mlp
+  std::size_t bins = 5;        // of MACs
+  int epochs = 200;            // of the mlp
+  std::string model = "best";  // or the rung to keep: "ridge", "mlp", "trees"
 };
 
 // Fits ridge, network and trees on one-hot genes to measured accuracies (70 % train, 10 % validate, 20 %
-// test), keeps the one with the least validation error, and reports all on the test part. `macs`: of each
-// network. Fails (usage) on unequal sizes, fewer than 30 networks, or numbers that are not finite.
+// test), keeps the one with the least validation error (or the one asked for), and reports all on the test
+// part. `macs`: of each network. Fails (usage) on unequal sizes, fewer than 30 networks, or numbers that are
+// not finite.
 Result<AccuracySurrogate> fit_accuracy(const SearchSpace& space, std::span<const Genotype> networks,
                                        std::span<const double> accuracy, std::span<const double> macs,
                                        const SurrogateOptions& options = {});

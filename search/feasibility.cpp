@@ -117,4 +117,39 @@ Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge,
   return out;
 }
 
+Result<std::vector<Reach>> check_listed(const Judge& judge, const Evaluator& evaluator,
+                                        const Listing& listing) {
+  std::vector<Genotype> networks;
+  for (std::size_t i = 0; i < listing.size(); ++i) networks.push_back(listing[i]);
+  Scores scores;
+  scores.reset(networks.size(), evaluator.metrics.size());
+  guarded(evaluator).score(networks, 1, scores);
+  std::vector<Reach> reach;
+  std::vector<std::size_t> left;  // rows that keep the limits so far
+  for (std::size_t i = 0; i < networks.size(); ++i)
+    if (!scores.failed(i)) left.push_back(i);
+  for (std::size_t m = 0; m < evaluator.metrics.size(); ++m) {
+    Reach r{evaluator.metrics[m].name, kInfinite, -kInfinite, true};
+    for (const std::size_t i : left)
+      r.min = std::min(r.min, scores.row(i)[m]), r.max = std::max(r.max, scores.row(i)[m]);
+    reach.push_back(r);
+  }
+  std::string condition;
+  for (std::size_t m = 0; m < reach.size(); ++m) {
+    const auto [min, max] = limits_of(judge, reach[m].metric);
+    if (!std::isfinite(min) && !std::isfinite(max)) continue;
+    const auto over = [&, low = min, high = max](std::size_t i) {
+      return excess(scores.row(i)[m], low, high);
+    };
+    const auto tightest = std::ranges::min_element(left, {}, over);
+    if (tightest == left.end()) continue;  // nothing could be scored
+    const double reached = scores.row(*tightest)[m];
+    if (over(*tightest) > 0)
+      return unreachable(reach[m].metric, reached, reached > max ? max : min, condition);
+    std::erase_if(left, [&](std::size_t i) { return over(i) > 0; });
+    condition += (condition.empty() ? " with " : " and ") + reach[m].metric + " within its limits";
+  }
+  return reach;
+}
+
 }  // namespace nas::search

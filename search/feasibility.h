@@ -43,4 +43,9 @@ Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge,
                                    std::span<const KnownCost> known,
                                    std::span<const BoundedCost> bounded = {});
 
+// The same where every network is listed and `evaluator` reads its numbers: limits are decided exactly by
+// looking at all of them. The reach of every metric; fails (infeasible) as check_feasible does.
+Result<std::vector<Reach>> check_listed(const Judge& judge, const Evaluator& evaluator,
+                                        const Listing& listing);
+
 }  // namespace nas::search

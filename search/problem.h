@@ -24,6 +24,8 @@ enum class Goal { minimise, maximise };
 struct Objective {
   std::string metric;
   Goal goal = Goal::minimise;
+  // Hypervolumes are measured from here; absent: problem_reference() finds a place.
+  std::optional<double> worst = {};
 };
 
 // min <= metric <= max; an absent side is free.

@@ -16,8 +16,11 @@ namespace fs = std::filesystem;
 
 Json problem_json(const Problem& problem) {
   Json objectives = Json::array(), constraints = Json::array();
-  for (const Objective& o : problem.objectives)
-    objectives.push_back({{"metric", o.metric}, {"goal", std::string(to_string(o.goal))}});
+  for (const Objective& o : problem.objectives) {
+    Json one{{"metric", o.metric}, {"goal", std::string(to_string(o.goal))}};
+    if (o.worst) one["worst"] = *o.worst;
+    objectives.push_back(one);
+  }
   for (const Constraint& c : problem.constraints) {
     Json one{{"metric", c.metric}};
     if (c.min) one["min"] = *c.min;
@@ -37,6 +40,8 @@ std::string record_text(const RunRecord& record) {
             {"problem", problem_json(record.problem)},
             {"metrics", metrics},
             {"genes", record.genes},
+            {"reference", record.reference},
+            {"base", record.base},
             {"config", Json::parse(record.config, nullptr, false)}};
   return json.dump(1) + "\n";
 }
@@ -50,13 +55,16 @@ Result<RunRecord> parse_record(const std::string& text, const std::string& where
     record.seed = json.at("seed");
     record.config = json.at("config").dump();
     record.genes = json.at("genes").get<std::vector<std::string>>();
+    record.reference = json.value("reference", std::vector<double>());
+    record.base = json.value("base", std::string());
     for (const Json& m : json.at("metrics")) {
       NAS_TRY(source, parse_source(m.at("source").get<std::string>()));
       record.metrics.push_back({m.at("name"), m.at("unit"), source});
     }
     for (const Json& o : json.at("problem").at("objectives")) {
       NAS_TRY(goal, parse_goal(o.at("goal").get<std::string>()));
-      record.problem.objectives.push_back({o.at("metric"), goal});
+      record.problem.objectives.push_back({o.at("metric"), goal, {}});
+      if (o.contains("worst")) record.problem.objectives.back().worst = o.at("worst").get<double>();
     }
     for (const Json& c : json.at("problem").at("constraints")) {
       Constraint constraint{c.at("metric"), {}, {}};
@@ -271,6 +279,8 @@ Result<void> RunFolder::write_front(const Run& run) const {
 }
 
 Result<RunRecord> load_record(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder / "run.json", ignored)) return usage_error("no run here", folder.string());
   NAS_TRY(text, read_file(folder / "run.json"));
   return parse_record(text, (folder / "run.json").string());
 }

@@ -16,7 +16,9 @@ struct RunRecord {
   std::string config = "{}";  // the merged configuration, JSON text
   Problem problem;
   std::vector<Metric> metrics;
-  std::vector<std::string> genes;  // names, in the order of a candidate's genes
+  std::vector<std::string> genes;      // names, in the order of a candidate's genes
+  std::vector<double> reference = {};  // of hypervolumes, losses; empty: the run's own first step
+  std::string base = {};               // what relative files of `config` start from: a folder of the project
 };
 
 // A run read back: the record and every candidate in order.

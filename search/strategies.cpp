@@ -28,6 +28,15 @@ Strategy genetic(const StrategyConfig& c, const Setting& s, Survival survival) {
   return {c.name, GeneticSearch(s, {or_else(c.population, 40), c.crossover, c.mutation, survival})};
 }
 
+// Of a table of measurements only its rows are worth asking for.
+Strategy enumerate(const StrategyConfig& c, const Setting& s, std::size_t levels) {
+  const std::size_t batch = or_else(c.batch, 64);
+  if (!s.listing) return {c.name, ExhaustiveSearch(s, batch, levels)};
+  std::vector<Genotype> networks;
+  for (std::size_t i = 0; i < s.listing->size(); ++i) networks.push_back((*s.listing)[i]);
+  return {c.name, ListedSearch(std::move(networks), Origin::enumerated, batch)};
+}
+
 Strategy reinforce(const StrategyConfig& c, const Setting& s, std::size_t hidden, double rate) {
   ReinforceOptions options;
   options.batch = or_else(c.batch, options.batch);
@@ -41,14 +50,8 @@ const std::vector<std::pair<std::string, Make>>& makers() {
   static const std::vector<std::pair<std::string, Make>> kMakers = {
       {"random",
        [](const auto& c, const auto& s) { return Strategy(c.name, RandomSearch(s, or_else(c.batch, 32))); }},
-      {"exhaustive",
-       [](const auto& c, const auto& s) {
-         return Strategy(c.name, ExhaustiveSearch(s, or_else(c.batch, 64)));
-       }},
-      {"grid",
-       [](const auto& c, const auto& s) {
-         return Strategy(c.name, ExhaustiveSearch(s, or_else(c.batch, 64), or_else(c.levels, 2)));
-       }},
+      {"exhaustive", [](const auto& c, const auto& s) { return enumerate(c, s, 0); }},
+      {"grid", [](const auto& c, const auto& s) { return enumerate(c, s, or_else(c.levels, 2)); }},
       {"ageing-evolution",
        [](const auto& c, const auto& s) {
          return Strategy(
@@ -89,8 +92,9 @@ const std::vector<std::pair<std::string, Make>>& makers() {
 
 // The metric's model with the sign that makes it a loss; null where it is no sum of terms.
 std::optional<Additive> model_of(const Models& models, const std::string& metric, double sign) {
-  for (const KnownCost& known : models.known)
-    if (known.metric == metric) return known.cost.scaled(sign);
+  for (const auto list : {models.known, models.stand_ins})
+    for (const KnownCost& known : list)
+      if (known.metric == metric) return known.cost.scaled(sign);
   return std::nullopt;
 }
 
@@ -114,6 +118,16 @@ Result<Strategy> exact_strategy(const StrategyConfig& config, const Setting& set
       if (!limit) continue;
       const auto cost = model_of(models, c.metric, sign);
       if (!cost) return no_model(config.name, c.metric);
+      // A limit on an objective bounds that dimension; another would only make the fronts larger.
+      const auto& objectives = models.judge.problem().objectives;
+      const auto same = std::ranges::find_if(objectives, [&](const Objective& o) {
+        return o.metric == c.metric && (o.goal == Goal::minimise) == (sign > 0);
+      });
+      if (same != objectives.end()) {
+        double& bound = options.limits[static_cast<std::size_t>(same - objectives.begin())];
+        bound = std::min(bound, sign * *limit);
+        continue;
+      }
       costs.push_back(*cost);
       options.limits.push_back(sign * *limit);
     }
@@ -123,16 +137,26 @@ Result<Strategy> exact_strategy(const StrategyConfig& config, const Setting& set
   return Strategy(config.name, ListedSearch(std::move(networks), Origin::exact, or_else(config.batch, 64)));
 }
 
-// The first objective against the first limited cost, the limit being the reference.
-Result<Strategy> gradient_strategy(const StrategyConfig& config, const Setting& setting,
-                                   const Models& models) {
+// The first objective as a relaxed loss: the supernet's own where there is one, else the expectation of its
+// model, shifted and scaled to lie in [1, 2], so that the cost's weight means the same everywhere and `mul`
+// has a loss above 0.
+Result<Relaxed> gradient_loss(const StrategyConfig& config, const Setting& setting, const Models& models) {
   const Objective& objective = models.judge.problem().objectives[0];
+  if (models.relaxed_loss && models.relaxed_metric == objective.metric) return models.relaxed_loss;
   const auto loss = model_of(models, objective.metric, objective.goal == Goal::maximise ? -1 : 1);
   if (!loss) return no_model(config.name, objective.metric);
   NAS_TRY(reach, range(setting.space, *loss));
-  // Scaled to a range of one, so that the cost's weight means the same everywhere.
   const double spread = std::max(reach.max - reach.min, 1e-12);
-  GradientProblem problem{expected(setting.space, loss->scaled(1 / spread))};
+  return Relaxed(
+      [mean = expected(setting.space, loss->scaled(1 / spread)), low = reach.min / spread](
+          std::span<const double> p, std::span<double> gradient) { return 1 + mean(p, gradient) - low; });
+}
+
+// The first objective against the first limited cost, the limit being the reference.
+Result<Strategy> gradient_strategy(const StrategyConfig& config, const Setting& setting,
+                                   const Models& models) {
+  NAS_TRY(loss, gradient_loss(config, setting, models));
+  GradientProblem problem{std::move(loss)};
   for (const Constraint& c : models.judge.problem().constraints) {
     if (!c.max || problem.cost) continue;
     const auto cost = model_of(models, c.metric, 1);
@@ -140,9 +164,11 @@ Result<Strategy> gradient_strategy(const StrategyConfig& config, const Setting& 
     problem.cost = expected(setting.space, *cost);
     problem.reference = *c.max;
     problem.weight = config.cost_weight;
+    problem.form = config.cost_form == "mul" ? CostForm::mul : CostForm::add;
   }
   GradientOptions options;
   options.batch = or_else(config.batch, options.batch);
+  options.updates = or_else(config.updates, options.updates);
   return Strategy(config.name, GradientSearch(setting, std::move(problem), options));
 }
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "search/feasibility.h"
+#include "search/gradient_search.h"
 #include "search/strategy.h"
 #include "space/base/result.h"
 
@@ -15,15 +16,22 @@ struct StrategyConfig {
   std::size_t batch = 0;
   double mutation = 0;
   double crossover = 0.9;
-  std::size_t levels = 0;       // of the grid
-  std::size_t generations = 0;  // of the once-for-all evolution
-  double cost_weight = 0.5;     // of the limited cost in the gradient's loss
+  std::size_t levels = 0;         // of the grid
+  std::size_t generations = 0;    // of the once-for-all evolution
+  double cost_weight = 0.5;       // of the limited cost in the gradient's loss
+  std::string cost_form = "add";  // or "mul": how that cost enters the loss
+  std::size_t updates = 0;        // of the gradient's logits per step
 };
 
 // What the strategies that need a model of the objectives ("exact", "gradient") read.
 struct Models {
   const Judge& judge;
   std::span<const KnownCost> known;
+  // Separable stand-ins for metrics that are no sums: steer the search, prove nothing.
+  std::span<const KnownCost> stand_ins = {};
+  // The relaxed loss behind `relaxed_metric`, where the evaluator has one (a supernet's path gates).
+  Relaxed relaxed_loss = nullptr;
+  std::string relaxed_metric = {};
 };
 
 // "random", "grid", "exhaustive", "ageing-evolution", "ofa-evolution", "nsga2", "sms-emoa", …

@@ -36,6 +36,8 @@ BatchList list_of(std::shared_ptr<const data::Store> store, std::vector<std::uin
           }};
 }
 
+constexpr std::int64_t kScoringBatch = 200;
+
 // `count` pictures spread evenly over the list, which is in the store's order (often class by class).
 std::vector<std::uint32_t> spread(const std::vector<std::uint32_t>& all, std::int64_t count) {
   const auto n = static_cast<std::int64_t>(all.size());
@@ -107,11 +109,20 @@ BatchStream Feeds::training() const {
 BatchList Feeds::recalibration() const {
   return list_of(impl_->store,
                  spread(impl_->splits[data::Split::recalibration], impl_->options.recalibration_images),
-                 impl_->augmentation, 200);
+                 impl_->augmentation, kScoringBatch);
 }
 
 BatchList Feeds::scoring(data::Split split) const {
-  return list_of(impl_->store, impl_->splits[split], impl_->augmentation, 200);
+  return list_of(impl_->store, impl_->splits[split], impl_->augmentation, kScoringBatch);
+}
+
+BatchList Feeds::mixed(data::Split split) const {
+  const std::vector<std::uint32_t>& all = impl_->splits[split];
+  const std::size_t batches = (all.size() + std::size_t{kScoringBatch} - 1) / std::size_t{kScoringBatch};
+  std::vector<std::uint32_t> order;
+  for (std::size_t b = 0; b < batches; ++b)
+    for (std::size_t i = b; i < all.size(); i += batches) order.push_back(all[i]);
+  return list_of(impl_->store, std::move(order), impl_->augmentation, kScoringBatch);
 }
 
 const data::Store& Feeds::store() const { return *impl_->store; }

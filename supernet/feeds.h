@@ -34,6 +34,9 @@ class Feeds {
   // Recalibration images go through the evaluation view: what is deployed sees no augmentation either.
   BatchList recalibration() const;
   BatchList scoring(data::Split split) const;
+  // The same pictures in another order: each batch is spread over the whole split, so that a few stand for
+  // all.
+  BatchList mixed(data::Split split) const;
 
   const data::Store& store() const;
   const data::Splits& splits() const;

@@ -23,15 +23,16 @@ double seconds_since(Clock::time_point start) {
 // Candidates a second that the search's evaluator scores.
 double scoring_rate(const SearchPlan& plan) {
   constexpr std::size_t kBatch = 16;
-  const search::Evaluator evaluator = search::guarded(plan.evaluator);
+  const search::Evaluator evaluator = search::guarded(plan.problem.evaluator);
   const auto start = Clock::now();
   std::size_t done = 0;
   do {
     std::vector<Genotype> batch;
     for (std::size_t i = 0; i < kBatch; ++i) {
       Rng rng(plan.seed, "plan search", done + i);
-      batch.push_back(plan.listing ? (*plan.listing)[(done + i) % plan.listing->size()]
-                                   : plan.space.sample(rng));
+      batch.push_back(plan.problem.listing
+                          ? (*plan.problem.listing)[(done + i) % plan.problem.listing->size()]
+                          : plan.problem.space.sample(rng));
     }
     search::Scores scores;
     scores.reset(batch.size(), evaluator.metrics.size());
@@ -81,7 +82,8 @@ Result<StagePlan> plan_run(results::Store* store, const Submission& submission) 
 }  // namespace
 
 Result<std::vector<StagePlan>> plan_search_file(const fs::path& project, const std::string& path) {
-  NAS_TRY(search, read_search_plan(path, {}, {}, "", project.string()));
+  NAS_TRY(config, load_search_config(path, {}, project));
+  NAS_TRY(search, make_search_plan(config, project));
   StagePlan plan;
   plan.stage = "search " + search.name;
   const search::Budget& budget = search.options.budget;
@@ -89,7 +91,8 @@ Result<std::vector<StagePlan>> plan_search_file(const fs::path& project, const s
   constexpr auto kNoLimit = std::numeric_limits<std::size_t>::max();
   const double asked =
       budget.evaluations == kNoLimit ? budget.seconds * rate : static_cast<double>(budget.evaluations);
-  plan.amount = search.listing ? std::min(asked, static_cast<double>(search.listing->size())) : asked;
+  plan.amount =
+      search.problem.listing ? std::min(asked, static_cast<double>(search.problem.listing->size())) : asked;
   plan.unit = "evaluations";
   plan.source = "measured now";
   set_seconds(plan, std::min(0.5 + plan.amount / rate, budget.seconds), 2, 4);

@@ -59,6 +59,17 @@ TEST(AccuracySurrogate, BeatsTheMacsBaselineInsideMacsBins) {
   }
   const auto again = fit_accuracy(space, networks, accuracy, work, options);
   EXPECT_EQ(surrogate->predict(networks), again->predict(networks));
+  // The rung that is asked for is kept; ridge is a sum of terms.
+  options.model = "ridge";
+  const auto ridge = fit_accuracy(space, networks, accuracy, work, options);
+  ASSERT_TRUE(ridge);
+  EXPECT_EQ(ridge->model(), "ridge");
+  const std::vector<double> predicted = ridge->predict(networks);
+  for (std::size_t i = 0; i < networks.size(); ++i)
+    EXPECT_NEAR(ridge->separable()(networks[i]), predicted[i], 1e-9);
+  options.model = "rigde";
+  EXPECT_THAT(fit_accuracy(space, networks, accuracy, work, options).error().message,
+              testing::HasSubstr("required best, ridge, mlp or trees"));
 }
 
 TEST(AccuracySurrogate, RefusesTooFewNetworks) {
