@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "devices/device_lock.h"
+#include "devices/engine.h"
 #include "devices/process.h"
 
 namespace nas::apps {
@@ -50,6 +51,20 @@ void check_tools(std::vector<Record>& rows) {
     add_row(rows, tool.program, path ? "ok" : "missing", path ? *path : "",
             path ? "" : std::string("for ") + tool.needed_for + ": install " + tool.package);
   }
+}
+
+// Engines beside generated C.
+void check_engines(std::vector<Record>& rows) {
+  for (const char* engine : {"onnxruntime", "tflite"}) {
+    const auto library = devices::find_engine_library(engine);
+    add_row(rows, std::string("engine ") + engine, library ? "ok" : "missing",
+            library ? library->string() : "", library ? "" : library.error().message);
+  }
+  std::error_code ignored;
+  const fs::path torch = fs::read_symlink("/proc/self/exe", ignored).parent_path() / "hwnas-torch";
+  const bool there = fs::exists(torch, ignored);
+  add_row(rows, "engine torch", there ? "ok" : "missing", there ? torch.string() : "",
+          there ? "" : "install libtorch-dev and build with -DHWNAS_TORCH=ON");
 }
 
 void check_clock(std::vector<Record>& rows) {
@@ -112,6 +127,7 @@ void check_blas(std::vector<Record>& rows) {
 Result<int> doctor(const Context& context) {
   std::vector<Record> rows;
   check_tools(rows);
+  check_engines(rows);
   check_clock(rows);
   check_ports(rows);
   check_energy(rows);

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "apps/command.h"
+#include "apps/torch_agent.h"
 #include "space/json/document.h"
 
 namespace nas::apps {
@@ -208,6 +209,9 @@ Result<int> continue_with_torch(const Context& context) {
 
 int main(int argc, char** argv) {
   try {
+#if HWNAS_HAS_TORCH
+    if (argc > 1 && std::string_view(argv[1]) == "torch-agent") return nas::apps::torch_agent(argc, argv);
+#endif
     return nas::apps::run(argc, argv);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "hwnas: error: %s\n", e.what());

@@ -10,10 +10,12 @@
 
 #include "apps/accuracy_file.h"
 #include "apps/command.h"
+#include "apps/engine_models.h"
 #include "apps/profile_store.h"
 #include "apps/progress.h"
 #include "devices/device_lock.h"
 #include "devices/profile.h"
+#include "latency/measure/design.h"
 #include "latency/measure/fusion_test.h"
 #include "latency/measure/kernel_set.h"
 #include "latency/measure/profiler.h"
@@ -33,7 +35,9 @@ struct ProfileCommand {
   std::string session;
   std::size_t max_kernels = 0;
   std::size_t whole = 0;  // networks to measure as wholes, beside the kernels
-  int num_threads = 1;
+  std::string engine;
+  std::string design = "all";
+  double sure = 0.1;  // cover: a predicted kernel's 90 % interval, relative
   bool dry_run = false;
   bool unsteady = false;
   bool fresh = false;
@@ -75,11 +79,17 @@ fs::path session_path(const Context& context, const ProfileCommand& command, con
 
 Result<int> print_plan(const Context& context, const ProfileCommand& command,
                        const devices::DeviceProfile& device, const latency::KernelSet& set,
-                       std::size_t chosen, double seconds) {
-  Record record{
-      {"device", device.name}, {"space", command.space},       {"reachable_kernels", set.kernels.size()},
-      {"exact", set.exact},    {"coverage", set.coverage},     {"lowered", set.lowered},
-      {"to_measure", chosen},  {"estimated_seconds", seconds}, {"unit", device.unit()}};
+                       std::size_t chosen, const latency::TimeEstimate& time) {
+  Record record{{"device", device.name},
+                {"space", command.space},
+                {"reachable_kernels", set.kernels.size()},
+                {"exact", set.exact},
+                {"coverage", set.coverage},
+                {"lowered", set.lowered},
+                {"to_measure", chosen},
+                {"estimated_seconds", time.seconds},
+                {"estimate_from", time.basis},
+                {"unit", device.unit()}};
   print_record(context,
                {{"device", "device"},
                 {"space", "space"},
@@ -89,6 +99,7 @@ Result<int> print_plan(const Context& context, const ProfileCommand& command,
                 {"lowered", "networks lowered"},
                 {"to_measure", "to measure"},
                 {"estimated_seconds", "about", "s"},
+                {"estimate_from", "known from"},
                 {"unit", "unit"}},
                record);
   return 0;
@@ -139,6 +150,13 @@ Result<int> summarise_session(const Context& context, const latency::SessionLog&
                record);
   if (interrupted) return 130;
   return failed == 0 ? 0 : 6;
+}
+
+void print_coverage(const latency::Coverage& c, double sure) {
+  std::fprintf(stderr,
+               "of %zu reachable kernels: %zu measured, %zu predicted within +-%.0f %%, %zu less surely, %zu "
+               "not at all\n",
+               c.kernels, c.measured, c.sure, 100 * sure, c.unsure, c.unknown);
 }
 
 // Convolution, activation and both in one: does the engine run the pair as one kernel?
@@ -204,65 +222,119 @@ Result<std::vector<latency::NamedNetwork>> open_networks(const ProfileCommand& c
   return networks;
 }
 
-Result<int> run_profile(const Context& context, const ProfileCommand& command) {
-  if (command.num_threads != 1)
-    return usage_error("generated kernels run on one thread: --num-threads must be 1, found " +
-                       std::to_string(command.num_threads));
-  NAS_TRY(device, devices::load_profile(command.device, fs::path(context.project) / "devices"));
-  latency::ProfileOptions options = command.options;
-  options.cache = devices::cache_folder() / "builds";
-  options.space = command.space;
-  NAS_TRY(info, latency::describe_session(device, options));
-  const std::int64_t now = std::time(nullptr);
-  ProfileCommand ready = command;
-  ready.options = options;
-  if (!command.fusion && command.space.empty())
-    return usage_error("profile needs --space (what the kernels are for), found none");
-  latency::KernelSet set;
-  std::vector<Kernel> kernels;
-  if (!command.fusion) {
-    NAS_TRY(found, wanted_kernels(command, device, info.precision));
-    set = std::move(found);
-    kernels =
-        command.max_kernels == 0 ? set.kernels : latency::space_filling(set.kernels, command.max_kernels);
+// Everything that a profiling works with once its device is locked.
+struct Job {
+  const ProfileCommand& command;
+  const devices::DeviceProfile& device;
+  const latency::ProfileOptions& options;
+  latency::SessionInfo& info;
+  latency::SessionLog& log;
+  latency::ProfileHooks hooks;
+};
+
+// Half of the budget fills the space; the rest goes, an eighth at a time, where the table is least sure of
+// what it would say of the kernels that were not measured.
+Result<void> measure_cover(Job& job, const std::vector<Kernel>& all, std::size_t budget) {
+  const auto measured = [&] {
+    return latency::coverage_of(all, job.log.session(), job.command.sure).measured;
+  };
+  std::vector<Kernel> next = latency::space_filling(all, std::max<std::size_t>(1, (budget + 1) / 2));
+  for (;;) {
+    NAS_CHECK(latency::profile_kernels(job.device, still_open(next, job.log.session(), false), job.options,
+                                       job.info, job.hooks));
+    const std::size_t done = measured();
+    if (interrupted || done >= budget) return {};
+    next = latency::refine(all, job.log.session(),
+                           std::min(budget - done, std::max<std::size_t>(4, budget / 8)), job.command.sure);
+    if (next.empty()) return {};
   }
-  if (command.dry_run)
-    return print_plan(context, command, device, set, kernels.size(),
-                      latency::estimated_seconds(device, kernels, options.measure));
-  NAS_TRY(lock, devices::DeviceLock::take(devices::cache_folder() / "locks",
-                                          {device.name, devices::lock_owner(), "profile " + command.space,
-                                           ::getpid(), now + 12 * 3600},
-                                          now));
-  if (command.fusion) return test_fusion_pairs(context, ready, device, info);
+}
+
+// With --whole, random networks are measured among the kernels, or after a cover is found.
+Result<void> measure_job(Job& job, const std::vector<Kernel>& all, const std::vector<Kernel>& open,
+                         bool cover, std::size_t budget, const std::vector<latency::NamedNetwork>& networks) {
+  if (cover) NAS_CHECK(measure_cover(job, all, budget));
+  if (interrupted) return {};
+  return latency::profile_with_networks(job.device, cover ? std::vector<Kernel>{} : open, networks,
+                                        job.options, job.info, job.hooks);
+}
+
+Result<int> measure_and_store(const Context& context, const ProfileCommand& command,
+                              const devices::DeviceProfile& device, const latency::ProfileOptions& options,
+                              latency::SessionInfo info, const std::vector<Kernel>& all, std::size_t wanted) {
   ::signal(SIGINT, [](int) { interrupted = true; });
   const fs::path path = session_path(context, command, device.name, info.precision);
   if (command.fresh) fs::remove(path);
   NAS_TRY(log, latency::SessionLog::open(path, info));
   NAS_TRY(stored, StoredSession::open(context, device, log.session().info));
   NAS_CHECK(stored.add_missing(log.session()));
-  const std::vector<Kernel> open = still_open(kernels, log.session(), command.unsteady);
+  const bool cover = command.design == "cover" && !command.unsteady;
+  const std::vector<Kernel> open = still_open(all, log.session(), command.unsteady);
   const auto begin = std::chrono::steady_clock::now();
-  Progress progress("profile " + device.name, open.size(), context.quiet);
-  latency::ProfileHooks hooks;
-  hooks.done = [&](const KernelRecord& record) -> Result<void> {
-    NAS_CHECK(log.add(record));
-    return stored.add(record);
-  };
-  hooks.progress = [&](std::size_t done, std::size_t, const std::string& what) {
-    progress.update(done, what);
-  };
-  hooks.stop = [] { return interrupted.load(); };
-  NAS_CHECK(latency::profile_kernels(device, open, options, info, hooks));
-  if (command.whole > 0 && !interrupted) {
+  {
     NAS_TRY(networks, open_networks(command, log.session()));
-    Progress whole("networks", networks.size(), context.quiet);
-    hooks.progress = [&](std::size_t done, std::size_t, const std::string&) { whole.update(done); };
-    NAS_CHECK(latency::profile_networks(device, networks, options, info, hooks));
+    Progress progress("profile " + device.name, (cover ? wanted : open.size()) + networks.size(),
+                      context.quiet);
+    std::size_t finished = 0;
+    latency::ProfileHooks hooks;
+    hooks.done = [&](const KernelRecord& record) -> Result<void> {
+      NAS_CHECK(log.add(record));
+      return stored.add(record);
+    };
+    hooks.progress = [&](std::size_t, std::size_t, const std::string& what) {
+      progress.update(++finished, what);
+    };
+    hooks.stop = [] { return interrupted.load(); };
+    Job job{command, device, options, info, log, hooks};
+    NAS_CHECK(measure_job(job, all, open, cover, wanted, networks));
   }
   NAS_CHECK(log.add_context(info.context));
   NAS_CHECK(stored.close(!interrupted));
+  if (cover) print_coverage(latency::coverage_of(all, log.session(), command.sure), command.sure);
   return summarise_session(context, log, path,
                            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+}
+
+Result<int> run_profile(const Context& context, const ProfileCommand& command) {
+  const fs::path folder = fs::path(context.project) / "devices";
+  NAS_TRY(name, device_with_engine(command.device, command.engine, folder));
+  NAS_TRY(device, devices::load_profile(name, folder));
+  latency::ProfileOptions options = command.options;
+  options.parts = engine_parts();
+  options.cache = devices::cache_folder() / "builds";
+  options.space = command.space;
+  NAS_TRY(info, latency::describe_session(device, options));
+  if (!command.fusion && command.space.empty())
+    return usage_error("profile needs --space (what the kernels are for), found none");
+  const fs::path locks = devices::cache_folder() / "locks";
+  const std::int64_t now = std::time(nullptr);
+  latency::KernelSet set;
+  std::size_t wanted = 0;
+  if (!command.fusion) {
+    NAS_TRY(found, wanted_kernels(command, device, info.precision));
+    set = std::move(found);
+    wanted =
+        command.max_kernels == 0 ? set.kernels.size() : std::min(command.max_kernels, set.kernels.size());
+    if (command.design == "cover" && command.max_kernels == 0) wanted = (set.kernels.size() + 2) / 3;
+  }
+  const std::vector<Kernel> filling = latency::space_filling(set.kernels, wanted);
+  if (command.dry_run) {
+    const auto busy = devices::DeviceLock::look(locks, device.name, now);
+    return print_plan(context, command, device, set, wanted,
+                      latency::estimated_seconds(device, filling, options, busy && !*busy));
+  }
+  NAS_TRY(lock, devices::DeviceLock::take(locks,
+                                          {device.name, devices::lock_owner(), "profile " + command.space,
+                                           ::getpid(), now + 12 * 3600},
+                                          now));
+  ProfileCommand ready = command;
+  ready.options = options;
+  if (command.fusion) return test_fusion_pairs(context, ready, device, info);
+  if (!context.quiet)
+    std::fprintf(stderr, "%zu of %zu reachable kernels (%.2f %% of a random network's)\n", wanted,
+                 set.kernels.size(), 100 * set.coverage);
+  return measure_and_store(context, command, device, options, info,
+                           command.design == "cover" ? set.kernels : filling, wanted);
 }
 
 }  // namespace
@@ -278,8 +350,21 @@ void add_profile_commands(CLI::App& app, Context& context) {
                       "A built-in space, a JSON file, or a sweep's .jsonl for the space as trained");
   profile->add_option("--network", command->arch,
                       "Only this architecture of the space: text, or a file with it");
+  profile
+      ->add_option("--engine", command->engine,
+                   "What runs the kernels, instead of the device's own: its profile is DEVICE-ENGINE")
+      ->check(CLI::IsMember({"c", "torch", "onnxruntime", "tflite"}));
   profile->add_option("--precision", command->options.precision, "int8 or fp32; default: the device's first");
-  profile->add_option("--max-kernels", command->max_kernels, "Measure a space-filling choice of that many");
+  profile
+      ->add_option("--design", command->design,
+                   "all: every reachable kernel; cover: as few as the table's own errors allow")
+      ->check(CLI::IsMember({"all", "cover"}));
+  profile->add_option("--max-kernels,--budget", command->max_kernels,
+                      "Measure that many at most; cover: default a third");
+  profile->add_option("--sure", command->sure, "cover: the 90 % interval that is narrow enough, relative")
+      ->check(CLI::Range(0.001, 10.0));
+  profile->add_flag("--energy", command->options.energy,
+                    "Also read this machine's energy counter (RAPL) for each kernel");
   profile->add_option("--whole", command->whole,
                       "Also measure that many random networks as wholes: what `hwnas predict` learns from");
   profile->add_option("--session", command->session, "The session's file; one that exists is continued");
@@ -293,7 +378,10 @@ void add_profile_commands(CLI::App& app, Context& context) {
   profile->add_option("--reference-every", m.reference_every,
                       "Visits between two of the reference kernel; 0: no drift correction");
   profile->add_option("--seed", m.seed, "Seed of the measuring order");
-  profile->add_option("--num-threads", command->num_threads, "Threads of a kernel");
+  profile
+      ->add_option("--num-threads", command->options.threads,
+                   "Threads of the engine; generated C runs on one")
+      ->check(CLI::Range(1, 256));
   profile->add_option("--taskset", command->options.taskset, "Cores of the agent, a hexadecimal mask");
   profile->add_flag("--cold", command->options.cold, "Evict the caches before every sample");
   profile->add_flag("--dry-run", command->dry_run, "Say what would be measured and how long it takes");

@@ -7,6 +7,7 @@
 #include "latency/measure/session.h"
 #include "latency/measure/statistics.h"
 #include "latency/ofa_yaml.h"
+#include "latency/table_import.h"
 #include "space/base/file.h"
 
 namespace nas::apps {
@@ -29,25 +30,38 @@ Result<latency::Session> find_session(const Context& context, const std::string&
 }
 
 const std::vector<Column>& columns() {
-  static const std::vector<Column> kColumns{{"signature", "kernel"}, {"median", "median"},  {"low", "low"},
-                                            {"high", "high"},        {"p05", "p05"},        {"p90", "p90"},
-                                            {"n", "samples"},        {"steady", "steady"},  {"unit", "unit"},
-                                            {"source", "source"},    {"failure", "failure"}};
+  static const std::vector<Column> kColumns{{"signature", "kernel"},
+                                            {"median", "median"},
+                                            {"low", "low"},
+                                            {"high", "high"},
+                                            {"p05", "p05"},
+                                            {"p90", "p90"},
+                                            {"n", "samples"},
+                                            {"steady", "steady"},
+                                            {"unit", "unit"},
+                                            {"source", "source"},
+                                            {"nanojoules", "energy [nJ]"},
+                                            {"failure", "failure"}};
   return kColumns;
 }
 
 Record row(const KernelRecord& r, const std::string& unit) {
   if (!r.failure.empty()) return {{"signature", r.signature}, {"unit", unit}, {"failure", r.failure}};
-  return {{"signature", r.signature},
-          {"median", r.median},
-          {"low", r.low},
-          {"high", r.high},
-          {"p05", r.p05},
-          {"p90", r.p90},
-          {"n", r.n},
-          {"steady", r.steady},
-          {"unit", unit},
-          {"source", "measured"}};
+  Record shown{{"signature", r.signature},
+               {"median", r.median},
+               {"low", r.low},
+               {"high", r.high},
+               {"p05", r.p05},
+               {"p90", r.p90},
+               {"n", r.n},
+               {"steady", r.steady},
+               {"unit", unit},
+               {"source", "measured"}};
+  if (r.energy) {
+    shown["nanojoules"] = r.energy->nanojoules;
+    shown["energy_source"] = r.energy->source;
+  }
+  return shown;
 }
 
 Result<int> show_table(const Context& context, const TableOptions& options) {
@@ -105,30 +119,9 @@ Result<int> diff_tables(const Context& context, const TableOptions& options) {
   return static_cast<double>(agree) / n >= 0.9 ? 0 : 4;
 }
 
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
-
 Result<int> export_table(const Context& context, const TableOptions& options) {
   NAS_TRY(session, find_session(context, options.first));
-  std::string text =
-      "device,precision,unit,signature,n,median,low,high,mean,deviation,min,p05,p90,steady,failure\n";
-  for (const KernelRecord& r : session.kernels) {
-    text += session.info.device + "," + session.info.precision + "," + session.info.unit + "," +
-            csv_cell(r.signature);
-    if (r.failure.empty()) {
-      text += "," + std::to_string(r.n);
-      for (const double x : {r.median, r.low, r.high, r.mean, r.deviation, r.min, r.p05, r.p90})
-        text += "," + nlohmann::json(x).dump();
-      text += r.steady ? ",1," : ",0,";
-    } else {
-      text += ",,,,,,,,,,," + csv_cell(r.failure);
-    }
-    text += "\n";
-  }
+  const std::string text = latency::to_csv(session);
   if (!options.out.empty()) {
     NAS_CHECK(write_file(options.out, text));
     return 0;
@@ -139,16 +132,14 @@ Result<int> export_table(const Context& context, const TableOptions& options) {
 
 Result<int> import_table(const Context& context, const TableOptions& options) {
   NAS_TRY(text, read_file(options.first, std::uint64_t{1} << 28));
-  NAS_TRY(session, latency::read_ofa_yaml(text, options.first));
-  session.info = {options.second,
-                  options.second,
-                  "imported",
-                  "imported",
-                  "fp32",
-                  "ns",
-                  "",
-                  "unknown",
-                  {{"imported from", fs::path(options.first).filename().string()}}};
+  const bool csv = fs::path(options.first).extension() == ".csv";
+  NAS_TRY(session,
+          csv ? latency::read_table_csv(text, options.first) : latency::read_ofa_yaml(text, options.first));
+  if (!csv)
+    session.info = {options.second, options.second, "imported", "imported", "fp32", "ns", "", "unknown", {}};
+  session.info.id = options.second;
+  if (session.info.device == "imported") session.info.device = options.second;
+  session.info.context["imported from"] = fs::path(options.first).filename().string();
   std::string lines = latency::to_line(session.info);
   for (const KernelRecord& r : session.kernels) lines += latency::to_line(r);
   const fs::path path = fs::path(context.project) / "sessions" / (options.second + ".jsonl");
@@ -184,7 +175,7 @@ void add_table_commands(CLI::App& app, Context& context) {
       ->required();
   verb("export", "As CSV", "hwnas table export host-fp32-tiny --out table.csv", export_table)
       ->add_option("--out", options->out, "The file; default: standard output");
-  verb("import", "A once-for-all lookup table (YAML, milliseconds)",
+  verb("import", "A table that others made: once-for-all's YAML (milliseconds), or CSV",
        "hwnas table import lookup_table.yaml note10", import_table)
       ->add_option("name", options->second, "The session's name here")
       ->required()

@@ -77,7 +77,8 @@ std::vector<Unit> units_of(std::span<const KernelCode> kernels, const std::strin
                            const AgentPlatform& platform) {
   std::vector<Unit> units;
   for (const EmbeddedFile& file : agent_files())
-    if (file.name == platform.source || file.name == "hw_agent.c" || file.name == "hw_protocol.c")
+    if (file.name == platform.source || file.name == platform.engine || file.name == "hw_agent.c" ||
+        file.name == "hw_protocol.c")
       units.push_back({std::string(file.name), std::string(file.text)});
   units.push_back({"kernel table", kernel_table_source(kernels, id)});
   for (const KernelCode& kernel : kernels) units.push_back({kernel.signature, kernel.source});
@@ -117,7 +118,7 @@ Result<std::string> compiler_version(const std::string& compiler) {
 
 std::string build_id(const Toolchain& toolchain, std::span<const KernelCode> kernels,
                      const AgentPlatform& platform) {
-  std::string all = toolchain_key(toolchain, "") + platform.source + platform.linker_script;
+  std::string all = toolchain_key(toolchain, "") + platform.source + platform.linker_script + platform.engine;
   for (const EmbeddedFile& file : agent_files()) all = add_sized(std::move(all), std::string(file.text));
   for (const KernelCode& kernel : kernels) {
     all = add_sized(std::move(all), kernel.signature);
@@ -133,7 +134,7 @@ std::string kernel_table_source(std::span<const KernelCode> kernels, const std::
     text += "void " + kernel.function + "(uint8_t*);\n";
     arena = std::max(arena, kernel.arena_bytes);
   }
-  text += "const hw_kernel hw_kernels[] = {\n";
+  text += "static const hw_kernel table[] = {\n";
   for (const KernelCode& k : kernels) {
     text += "  {\"" + k.signature + "\", " + k.function;
     for (const std::uint32_t number :
@@ -142,8 +143,9 @@ std::string kernel_table_source(std::span<const KernelCode> kernels, const std::
     text += ", " + std::to_string(k.element_bytes) + "},\n";
   }
   if (kernels.empty()) text += "  {\"\", 0, 0, 0, 0, 0, 0, 1},\n";
-  text += "};\nconst uint16_t hw_kernel_count = " + std::to_string(kernels.size()) + ";\n";
-  text += "const char hw_build_id[] = \"" + build_id + "\";\n";
+  text += "};\nconst hw_kernel* hw_kernels = table;\nuint16_t hw_kernel_count = " +
+          std::to_string(kernels.size()) + ";\n";
+  text += "const char* hw_build_id = \"" + build_id + "\";\n";
   text += "__attribute__((aligned(64), section(\".bss.arena\"))) uint8_t hw_arena[" + std::to_string(arena) +
           "];\n";
   text += "const uint32_t hw_arena_bytes = sizeof hw_arena;\n";

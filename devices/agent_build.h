@@ -21,6 +21,7 @@ struct Toolchain {
 struct AgentPlatform {
   std::string source = "hw_hosted.c";  // of devices/agent
   std::string linker_script = {};      // empty: the toolchain's own
+  std::string engine = {};             // of devices/agent, the engine that its kernels call; empty: none
 };
 
 // The C table of kernels (hw_kernels, hw_arena) that ties generated kernels to the agent; `build_id` is what

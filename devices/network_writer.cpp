@@ -48,7 +48,15 @@ QuantizedWeights draw_weights(const DeployedOp& op, double input_scale, double o
   return weights;
 }
 
-QuantizedNetwork draw_numbers(Deployment deployment, Rng& rng) {
+void replace_all(std::string& text, const std::string& from, const std::string& to) {
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+QuantizedNetwork drawn_numbers(Deployment deployment, const std::string& name) {
+  Rng rng(hash_text(name).low, "profiled weights");
   QuantizedNetwork q;
   q.deployment = std::move(deployment);
   q.tensors.push_back({0.02, -4});
@@ -64,19 +72,11 @@ QuantizedNetwork draw_numbers(Deployment deployment, Rng& rng) {
   return q;
 }
 
-void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
-}
-
-}  // namespace
-
 Result<KernelCode> write_network(const Network& network, const std::string& name,
                                  const std::string& function) {
   NAS_TRY(deployment, deploy(network));
-  Rng rng(hash_text(name).low, "profiled weights");
   const std::int64_t input = deployment.input.elements(), output = deployment.ops.back().out.elements();
-  const QuantizedNetwork quantized = draw_numbers(std::move(deployment), rng);
+  const QuantizedNetwork quantized = drawn_numbers(std::move(deployment), name);
   NAS_TRY(made, codegen::generate_network(quantized));
   KernelCode code;
   code.signature = name;

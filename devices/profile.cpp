@@ -117,7 +117,7 @@ Result<DeviceProfile> parse_profile(const std::string& json_text, const std::str
                 "a name has 1 to 64 of a-z 0-9 - _ . and does not begin with - or ., found " + profile.name);
   profile.description = reader.text("description", "");
   profile.kind = reader.word("kind", {"host", "phone", "board", "mcu", "gpu"});
-  profile.engine = reader.word("engine", {"c", "libtorch"}, "c");
+  profile.engine = reader.word("engine", {"c", "torch", "onnxruntime", "tflite"}, "c");
   read_hardware(reader, profile);
   profile.precisions = reader.texts("precisions", std::vector<std::string>{"fp32"});
   for (const std::string& precision : profile.precisions)
@@ -129,8 +129,9 @@ Result<DeviceProfile> parse_profile(const std::string& json_text, const std::str
   profile.energy = read_energy(reader.object("energy"));
   profile.fusion = read_fusion(reader.object("fusion"));
   reader.done();
-  if (profile.engine == "c" && profile.toolchain.compiler.empty() && errors.empty())
-    reader.fail("compiler", "engine c needs a compiler program, found none");
+  if (profile.engine != "torch" && profile.toolchain.compiler.empty() && errors.empty())
+    reader.fail("compiler",
+                "engine " + profile.engine + " needs a compiler program (of the agent), found none");
   if (!errors.empty()) return join_errors(errors);
   profile.fingerprint = sha256(json_text).substr(0, 16);
   return profile;

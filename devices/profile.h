@@ -47,7 +47,7 @@ struct DeviceProfile {
   std::string name;
   std::string description;
   std::string kind;    // host, phone, board, mcu, gpu
-  std::string engine;  // c, libtorch
+  std::string engine;  // c, torch, onnxruntime, tflite
   std::string core;
   int cores = 1;
   double clock_mhz = 0;                   // 0: not stated

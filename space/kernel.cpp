@@ -173,6 +173,32 @@ Result<Kernel> parse_signature(const std::string& text) {
   return k;
 }
 
+Result<Network> network_of(const Kernel& kernel) {
+  if (kernel.add) return usage_error("a fused residual cannot stand alone: " + signature(kernel));
+  Network network;
+  Layer input;
+  input.out = kernel.anchor.in;
+  input.activation_bits = kernel.input_bits[0];
+  Layer anchor = kernel.anchor;
+  anchor.inputs = {0, anchor.kind == LayerKind::add ? 0 : -1};
+  anchor.side = anchor.kind == LayerKind::add ? anchor.in : Shape{};
+  anchor.bias = anchor.bias || kernel.batch_norm;
+  if (anchor.kind == LayerKind::linear && anchor.in.height * anchor.in.width > 1)
+    anchor.kind = LayerKind::conv;
+  network.layers = {input, anchor};
+  if (kernel.activation != Activation::none) {
+    Layer activation;
+    activation.kind = LayerKind::activation;
+    activation.activation = kernel.activation;
+    activation.activation_bits = anchor.activation_bits;
+    activation.inputs = {1, -1};
+    activation.in = activation.out = anchor.out;
+    network.layers.push_back(activation);
+  }
+  NAS_CHECK(validate(network));
+  return network;
+}
+
 std::vector<Kernel> kernels(const Network& network, const FusionRules& rules) {
   Fusion fusion;
   fuse(network, rules, fusion);

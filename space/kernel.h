@@ -34,6 +34,10 @@ struct Kernel {
 std::string signature(const Kernel& kernel);
 Result<Kernel> parse_signature(const std::string& text);
 
+// The kernel alone as a network: an input, the anchor (an add takes the input twice), what is fused into it;
+// a linear layer over positions as a 1x1 convolution. Fails (usage) on a kernel with a fused residual.
+Result<Network> network_of(const Kernel& kernel);
+
 // The kernels of a network in execution order. Layers that cost nothing (zero, input) vanish.
 std::vector<Kernel> kernels(const Network& network, const FusionRules& rules);
 

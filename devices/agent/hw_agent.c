@@ -10,6 +10,8 @@ static uint8_t reply_buffer[HW_HEADER_BYTES + HW_REPLY_LIMIT + HW_TRAILER_BYTES]
 static uint32_t prepared_seed;
 static int prepared_index = -1;
 static volatile uint16_t current_sequence;
+uint16_t hw_running;
+int hw_checking;
 
 __attribute__((noinline)) void hw_region_begin(uint32_t index) { __asm__ volatile("" ::"r"(index) : "memory"); }
 __attribute__((noinline)) void hw_region_end(uint32_t index) { __asm__ volatile("" ::"r"(index) : "memory"); }
@@ -133,6 +135,7 @@ static void agent_run(const hw_frame* f) {
     return;
   }
   prepare(index, 1);
+  hw_running = (uint16_t)index;
   for (uint32_t i = 0; i < warmups; ++i) hw_kernels[index].run(hw_arena);
   for (uint32_t s = 0; s < samples; ++s) {
     uint64_t start;
@@ -155,7 +158,10 @@ static void agent_check(const hw_frame* f) {
   prepared_index = -1;
   memset(hw_arena, 0, hw_kernels[index].arena_bytes);
   prepare(index, hw_get32(f->payload + 2));
+  hw_running = (uint16_t)index;
+  hw_checking = 1;
   hw_kernels[index].run(hw_arena);
+  hw_checking = 0;
   prepared_index = -1;
   hw_put32(payload, hw_crc32(0, hw_arena + hw_kernels[index].output_offset, hw_kernels[index].output_bytes));
   answer(HW_CHECK | HW_REPLY, f->sequence, 4);

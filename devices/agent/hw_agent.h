@@ -4,6 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* One kernel of the linked table (hw_kernels), which hwnas generates beside the kernels themselves. */
 typedef struct {
   const char* signature;
@@ -16,9 +20,9 @@ typedef struct {
   uint8_t element_bytes; /* 1: int8, 4: float */
 } hw_kernel;
 
-extern const hw_kernel hw_kernels[];
-extern const uint16_t hw_kernel_count;
-extern const char hw_build_id[];
+extern const hw_kernel* hw_kernels;
+extern uint16_t hw_kernel_count;
+extern const char* hw_build_id;
 extern uint8_t hw_arena[];
 extern const uint32_t hw_arena_bytes;
 
@@ -31,13 +35,26 @@ void hw_evict_caches(void);
 uint32_t hw_probe(char* text, uint32_t capacity);  /* returns the length */
 const char* hw_platform(void);
 
+/* Of an engine linked in, "ONNX Runtime 1.20.1"; absent for generated kernels. */
+const char* hw_engine_version(void) __attribute__((weak));
+extern int hw_threads; /* Linux: of an engine; generated kernels run on one */
+
 /* Marks for an instruction-counting emulator; empty functions otherwise. */
 void hw_region_begin(uint32_t index);
 void hw_region_end(uint32_t index);
+
+extern uint16_t hw_running; /* index of the kernel that runs, for engines that share one run() */
+extern int hw_checking; /* its output will be looked at: engines with tensors of their own copy both ways */
 
 /* Serves requests until the stream ends or a farewell comes; the value for exit(). */
 int hw_serve(void);
 /* From a fault handler: tells the host that the request it waits for ended in a fault. */
 void hw_report_fault(void);
 
+/* Linux: the clock of a processor whose work runs on after a call (CUDA), in nanoseconds; NULL: this machine's. */
+extern uint64_t (*hw_device_ticks)(void);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

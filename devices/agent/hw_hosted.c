@@ -16,6 +16,8 @@
 #include "hw_agent.h"
 #include "hw_protocol.h"
 
+int hw_threads = 1;
+uint64_t (*hw_device_ticks)(void) = NULL;
 static int in_fd = 0;
 static int out_fd = 1;
 
@@ -46,6 +48,7 @@ void hw_write(const uint8_t* bytes, uint32_t count) {
 
 uint64_t hw_ticks(void) {
   struct timespec now;
+  if (hw_device_ticks != NULL) return hw_device_ticks();
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
@@ -111,6 +114,7 @@ uint32_t hw_probe(char* text, uint32_t capacity) {
   uint32_t n = 0;
   struct utsname names;
   const int core = sched_getcpu();
+  if (hw_engine_version != NULL) n = add_line(text, n, capacity, "engine", hw_engine_version());
   if (uname(&names) == 0) {
     n = add_line(text, n, capacity, "kernel", names.release);
     n = add_line(text, n, capacity, "machine", names.machine);
@@ -165,8 +169,10 @@ int main(int argc, char** argv) {
       if (in_fd < 0) return 2;
     } else if (strcmp(argv[i], "--taskset") == 0 && i + 1 < argc) {
       if (pin(argv[++i]) != 0) return 2;
+    } else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc) {
+      hw_threads = atoi(argv[++i]);
     } else {
-      fprintf(stderr, "usage: hwnas-agent [--taskset HEXMASK] [--listen PORT]\n");
+      fprintf(stderr, "usage: hwnas-agent [--taskset HEXMASK] [--threads N] [--listen PORT]\n");
       return 2;
     }
   }

@@ -1,12 +1,16 @@
 #include <algorithm>
 #include <chrono>
+#include <thread>
 
 #include "devices/agent_build.h"
 #include "devices/agent_client.h"
+#include "devices/engine.h"
 #include "devices/failure.h"
 #include "devices/serial_board.h"
 #include "devices/transport.h"
 #include "latency/measure/backends.h"
+#include "latency/measure/energy.h"
+#include "space/base/file.h"
 
 namespace nas::latency {
 namespace {
@@ -63,7 +67,11 @@ class AgentBench {
   std::optional<AgentClient> client_;
 };
 
-KernelRecord record_of(const Measured& m, const KernelCode& code) {
+// What is left of a time when the call into the engine is taken off; never under 1 % of it.
+double without_call(double seconds, double call) { return std::max(seconds - call, 0.01 * seconds); }
+
+// `call`: seconds of an empty call, taken off everything but the raw medians of visits.
+KernelRecord record_of(const Measured& m, const KernelCode& code, double call) {
   KernelRecord r;
   r.signature = code.signature;
   r.failure = m.failure;
@@ -71,14 +79,15 @@ KernelRecord record_of(const Measured& m, const KernelCode& code) {
   constexpr double kNano = 1e9;
   r.n = m.summary.count;
   r.visits = m.visits;
-  r.median = m.estimate * kNano;
-  r.low = (m.has_interval ? m.interval.low : m.summary.min) * kNano;
-  r.high = (m.has_interval ? m.interval.high : m.summary.p90) * kNano;
-  r.mean = m.summary.mean * kNano;
+  const auto nanoseconds = [call](double seconds) { return without_call(seconds, call) * kNano; };
+  r.median = nanoseconds(m.estimate);
+  r.low = nanoseconds(m.has_interval ? m.interval.low : m.summary.min);
+  r.high = nanoseconds(m.has_interval ? m.interval.high : m.summary.p90);
+  r.mean = nanoseconds(m.summary.mean);
   r.deviation = m.summary.deviation * kNano;
-  r.min = m.summary.min * kNano;
-  r.p05 = m.summary.p05 * kNano;
-  r.p90 = m.summary.p90 * kNano;
+  r.min = nanoseconds(m.summary.min);
+  r.p05 = nanoseconds(m.summary.p05);
+  r.p90 = nanoseconds(m.summary.p90);
   r.outliers = m.summary.outliers;
   r.inner = m.inner;
   r.drift = m.drift;
@@ -120,42 +129,103 @@ void note_state(AgentBench& bench, const std::string& when, SessionInfo& info) {
     for (const auto& [key, value] : *state) info.context[when + "." + key] = value;
 }
 
+std::vector<std::string> agent_arguments(const ProfileOptions& options) {
+  std::vector<std::string> arguments;
+  if (!options.taskset.empty()) arguments = {"--taskset", options.taskset};
+  if (options.threads != 1) arguments.insert(arguments.end(), {"--threads", std::to_string(options.threads)});
+  return arguments;
+}
+
+// Reads the machine's energy counter around half a second of each kernel.
+class EnergyMeter {
+ public:
+  static Result<EnergyMeter> make(SessionInfo& info) {
+    NAS_TRY(counter, EnergyCounter::open());
+    NAS_TRY(idle, idle_watts(counter, steady_seconds,
+                             [] { std::this_thread::sleep_for(std::chrono::milliseconds(500)); }));
+    info.context["idle power, taken off [W]"] = std::to_string(idle);
+    return EnergyMeter(std::move(counter), idle);
+  }
+  std::optional<KernelEnergy> measure(AgentBench& agent, const Measured& m) {
+    const double runs = std::clamp(0.5 / m.estimate, 1.0, 1e9);
+    const auto joules = joules_a_run(
+        counter_, idle_, static_cast<std::uint64_t>(runs), steady_seconds, [&]() -> Result<void> {
+          const auto ran = agent.run(m.kernel, static_cast<std::uint32_t>(runs), 1, 0);
+          return ran ? Result<void>() : Result<void>(ran.error());
+        });
+    if (!joules) return {};
+    return KernelEnergy{*joules * 1e9, "measured: RAPL packages less " + std::to_string(idle_) + " W idle"};
+  }
+
+ private:
+  EnergyMeter(EnergyCounter counter, double idle) : counter_(std::move(counter)), idle_(idle) {}
+  EnergyCounter counter_;
+  double idle_;
+};
+
+// What one pass works with.
+struct Bed {
+  AgentBench& agent;
+  std::span<const KernelCode> codes;
+  const ProfileOptions& options;
+  const ProfileHooks& hooks;
+  std::size_t reference = 0;
+  double call = 0;               // seconds of an empty call, taken off
+  EnergyMeter* meter = nullptr;  // null: energy is not measured
+};
+
 // One pass of the protocol over the kernels at `indices`; returns those that were not steady.
-Result<std::vector<std::size_t>> pass(AgentBench& agent, std::span<const KernelCode> codes,
-                                      std::span<const std::size_t> indices, const ProfileOptions& options,
-                                      const ProfileHooks& hooks, std::size_t reference) {
+Result<std::vector<std::size_t>> pass(const Bed& bed, std::span<const std::size_t> indices) {
   std::vector<std::size_t> unsteady;
   std::optional<Error> stored;
   std::size_t finished = 0;
   Bench bench;
-  bench.run = [&](std::size_t k, std::uint32_t inner, std::uint32_t samples, std::uint32_t warmups) {
-    return agent.run(k, inner, samples, warmups);
+  bench.run = [&bed](std::size_t k, std::uint32_t inner, std::uint32_t samples, std::uint32_t warmups) {
+    return bed.agent.run(k, inner, samples, warmups);
   };
   bench.now = steady_seconds;
-  bench.timer_step = agent.timer_step();
+  bench.timer_step = bed.agent.timer_step();
   MeasureHooks inner;
   inner.done = [&](const Measured& measured) {
     if (measured.failure.empty() && !measured.steady) unsteady.push_back(measured.kernel);
-    if (hooks.done && !stored)
-      if (const auto kept = hooks.done(record_of(measured, codes[measured.kernel])); !kept)
-        stored = kept.error();
-    if (hooks.progress) hooks.progress(++finished, indices.size(), codes[measured.kernel].signature);
+    const KernelCode& code = bed.codes[measured.kernel];
+    KernelRecord record = record_of(measured, code, bed.call);
+    if (bed.meter != nullptr && record.failure.empty())
+      record.energy = bed.meter->measure(bed.agent, measured);
+    if (bed.hooks.done && !stored)
+      if (const auto kept = bed.hooks.done(record); !kept) stored = kept.error();
+    if (bed.hooks.progress) bed.hooks.progress(++finished, indices.size(), code.signature);
   };
   int lost = 0;
   inner.recover = [&](const Error& error) {
     if (devices::failure_of(error) == Failure::rejected) return true;
-    return ++lost <= 20 && static_cast<bool>(agent.start());
+    return ++lost <= 20 && static_cast<bool>(bed.agent.start());
   };
-  inner.stop = [&] { return stored.has_value() || (hooks.stop && hooks.stop()); };
-  NAS_CHECK(measure(bench, indices, reference, options.measure, inner));
+  inner.stop = [&] { return stored.has_value() || (bed.hooks.stop && bed.hooks.stop()); };
+  NAS_CHECK(measure(bench, indices, bed.reference, bed.options.measure, inner));
   if (stored) return *stored;
   return unsteady;
 }
 
-// Measures with an agent that holds just these kernels; `open` starts it.
+// Seconds of calling an engine whose kernel, the one at `index`, does next to nothing.
+Result<double> time_empty_call(AgentBench& agent, std::span<const KernelCode> codes, std::size_t index,
+                               const ProfileOptions& options) {
+  double nanoseconds = 0;
+  ProfileHooks hooks;
+  hooks.done = [&](const KernelRecord& r) -> Result<void> {
+    if (!r.failure.empty()) return Error{"an empty call failed: " + r.failure, "", ErrorKind::device};
+    nanoseconds = r.median;
+    return {};
+  };
+  NAS_CHECK(pass({agent, codes, options, hooks, index}, std::vector{index}));
+  return nanoseconds * 1e-9;
+}
+
+// Measures with an agent that holds just these kernels; `open` starts it. With `empty_call` the last code is
+// an engine's empty call, whose time is taken off the others.
 Result<void> measure_with(const AgentBench::Opener& open, const devices::AgentBuild& build,
                           std::span<const KernelCode> codes, const ProfileOptions& options, SessionInfo& info,
-                          const ProfileHooks& hooks) {
+                          const ProfileHooks& hooks, bool empty_call = false) {
   AgentBench agent(open, options);
   NAS_CHECK(agent.start());
   if (agent.client().info().build != build.id)
@@ -165,11 +235,23 @@ Result<void> measure_with(const AgentBench::Opener& open, const devices::AgentBu
   info.context["reference"] = codes[reference].signature;
   info.context["platform"] = agent.client().info().platform;
   note_state(agent, "before", info);
-  std::vector<std::size_t> indices(codes.size());
+  double call = 0;
+  if (empty_call) {
+    NAS_TRY(seconds, time_empty_call(agent, codes, codes.size() - 1, options));
+    call = seconds;
+    info.context["empty call, taken off [ns]"] = std::to_string(call * 1e9);
+  }
+  std::vector<std::size_t> indices(codes.size() - (empty_call ? 1 : 0));
   for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = i;
-  NAS_TRY(unsteady, pass(agent, codes, indices, options, hooks, reference));
+  std::optional<EnergyMeter> meter;
+  if (options.energy) {
+    NAS_TRY(made, EnergyMeter::make(info));
+    meter.emplace(std::move(made));
+  }
+  const Bed bed{agent, codes, options, hooks, reference, call, meter ? &*meter : nullptr};
+  NAS_TRY(unsteady, pass(bed, indices));
   if (options.redo_unsteady && !unsteady.empty() && !(hooks.stop && hooks.stop())) {
-    NAS_TRY(left, pass(agent, codes, unsteady, options, hooks, reference));
+    NAS_TRY(left, pass(bed, unsteady));
     info.context["unsteady"] = std::to_string(left.size());
   }
   note_state(agent, "after", info);
@@ -229,21 +311,40 @@ Result<void> time_on_board(const devices::DeviceProfile& device, std::span<const
 
 Result<void> time_with_agent(const devices::DeviceProfile& device, std::vector<KernelCode> codes,
                              const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
+  NAS_TRY(engine, devices::engine_build(device));
   NAS_TRY(transport, devices::Transport::make(device.transport));
   NAS_CHECK(transport.connect());
   NAS_TRY(build, build_what_compiles(
                      [&](std::span<const KernelCode> some) {
-                       return devices::build_agent(device.toolchain, some, options.cache);
+                       return devices::build_agent(engine.toolchain, some, options.cache, engine.platform);
                      },
                      codes, hooks));
-  if (codes.empty()) return {};
+  const bool empty_call = devices::is_loaded_engine(device.engine);
+  if (codes.size() < (empty_call ? 2 : 1)) return {};
   const std::string name = build.program.filename().string();
   NAS_CHECK(transport.push(build.program, name));
-  std::vector<std::string> arguments;
-  if (!options.taskset.empty()) arguments = {"--taskset", options.taskset};
-  NAS_CHECK(
-      measure_with([&] { return transport.start(name, arguments); }, build, codes, options, info, hooks));
+  NAS_CHECK(measure_with([&] { return transport.start(name, agent_arguments(options)); }, build, codes,
+                         options, info, hooks, empty_call));
   return transport.remove(name);
+}
+
+Result<void> time_with_torch(const devices::DeviceProfile& device, std::span<const KernelCode> codes,
+                             const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks) {
+  if (device.transport.kind != devices::TransportKind::local)
+    return usage_error("engine torch runs on this machine only: transport must be local", device.name);
+  std::string text;
+  for (const KernelCode& code : codes) text += code.source + "\n";
+  const std::string id = sha256(text).substr(0, 32);
+  const auto list = std::filesystem::absolute(options.cache) / ("torch-" + id + ".jsonl");
+  NAS_CHECK(write_file(list, text));
+  std::vector<std::string> command = options.parts.torch_agent;
+  command.insert(command.end(), {list.string(), device.core == "cuda" ? "cuda" : "cpu"});
+  for (const std::string& word : agent_arguments(options)) command.push_back(word);
+  const auto measured = measure_with([&] { return devices::ByteStream::start(command); }, {{}, id, {}}, codes,
+                                     options, info, hooks);
+  std::error_code ignored;
+  std::filesystem::remove(list, ignored);
+  return measured;
 }
 
 }  // namespace nas::latency

@@ -13,8 +13,12 @@ Result<void> count_on_emulator(const devices::DeviceProfile& device,
                                std::span<const devices::KernelCode> codes, const ProfileOptions& options,
                                SessionInfo& info, const ProfileHooks& hooks);
 
-// Times each kernel with the agent on this machine, over ssh or over adb.
+// Times each kernel with the agent on this machine, over ssh or over adb, with the profile's engine.
 Result<void> time_with_agent(const devices::DeviceProfile& device, std::vector<devices::KernelCode> codes,
+                             const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks);
+
+// Times models with LibTorch's agent on this machine; the source of each code is its line of text.
+Result<void> time_with_torch(const devices::DeviceProfile& device, std::span<const devices::KernelCode> codes,
                              const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks);
 
 // The same on a board whose firmware is the agent, over its serial line; kernels that do not fit its memory

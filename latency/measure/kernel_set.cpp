@@ -141,6 +141,10 @@ std::vector<std::size_t> fill(std::span<const Kernel> kernels, const std::vector
   return chosen;
 }
 
+bool alike(const Kernel& a, const Kernel& b) {
+  return a.anchor.kind == b.anchor.kind && is_depthwise(a.anchor) == is_depthwise(b.anchor);
+}
+
 }  // namespace
 
 Network with_precision(Network network, Precision precision) {
@@ -180,6 +184,29 @@ std::vector<Kernel> space_filling(std::span<const Kernel> kernels, std::size_t c
     for (const std::size_t i :
          fill(kernels, group, std::max<std::size_t>(1, static_cast<std::size_t>(share))))
       if (chosen.size() < count) chosen.push_back(kernels[i]);
+  }
+  return chosen;
+}
+
+std::vector<Kernel> farthest_from(std::span<const Kernel> kernels, std::span<const Kernel> near,
+                                  std::size_t count) {
+  constexpr double kFar = 1e9;  // beyond any two kernels: a kind that has none yet comes first
+  std::vector<double> distance(kernels.size(), kFar);
+  const auto approach = [&](const Kernel& one) {
+    for (std::size_t i = 0; i < kernels.size(); ++i)
+      if (alike(kernels[i], one))
+        distance[i] = std::min(distance[i], squared_distance(place(kernels[i]), place(one)));
+  };
+  for (const Kernel& one : near) approach(one);
+  std::vector<Kernel> chosen;
+  std::vector<bool> taken(kernels.size(), false);
+  while (chosen.size() < std::min(count, kernels.size())) {
+    std::size_t best = kernels.size();
+    for (std::size_t i = 0; i < kernels.size(); ++i)
+      if (!taken[i] && (best == kernels.size() || distance[i] > distance[best])) best = i;
+    taken[best] = true;
+    chosen.push_back(kernels[best]);
+    approach(kernels[best]);
   }
   return chosen;
 }

@@ -44,4 +44,9 @@ KernelSet reachable_kernels(const SearchSpace& space, const FusionRules& rules, 
 // before it.
 std::vector<Kernel> space_filling(std::span<const Kernel> kernels, std::size_t count);
 
+// At most `count` of `kernels`, each the farthest from those in `near` and those chosen before it, among
+// kernels of equal kind.
+std::vector<Kernel> farthest_from(std::span<const Kernel> kernels, std::span<const Kernel> near,
+                                  std::size_t count);
+
 }  // namespace nas::latency

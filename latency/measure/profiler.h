@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "devices/engine.h"
 #include "devices/profile.h"
 #include "latency/measure/schedule.h"
 #include "latency/measure/session.h"
@@ -15,11 +16,23 @@
 
 namespace nas::latency {
 
+// What the profiler needs of parts that it may not know: the writers of models and LibTorch.
+struct EngineParts {
+  // A network as the device's engine reads it; for engine torch one line of text.
+  std::function<Result<devices::EngineModel>(const devices::DeviceProfile&, const Network&,
+                                             const std::string& name, const std::string& precision)>
+      model;
+  std::vector<std::string> torch_agent;  // command of the agent that holds LibTorch; a file of models follows
+};
+
 struct ProfileOptions {
   std::string precision;  // "int8" or "fp32"; empty: the device's first
   MeasureOptions measure;
-  bool cold = false;            // evict the caches before every sample
-  std::string taskset;          // hexadecimal mask of cores for the agent; empty: not pinned
+  bool cold = false;    // evict the caches before every sample
+  std::string taskset;  // hexadecimal mask of cores for the agent; empty: not pinned
+  bool energy = false;  // read this machine's energy counter (RAPL) for every kernel
+  int threads = 1;      // of an engine; generated C runs on one
+  EngineParts parts = {};
   std::filesystem::path cache;  // builds
   std::string space;            // a word for the record
   bool redo_unsteady = true;    // measure once more what was not steady
@@ -49,14 +62,22 @@ struct NamedNetwork {
   Network network;
 };
 
-// Measures whole int8 networks, as they are exported, with drawn weights; records are named kNetworkPrefix +
-// name. What profile_kernels says holds here too.
-Result<void> profile_networks(const devices::DeviceProfile& device, std::span<const NamedNetwork> networks,
-                              const ProfileOptions& options, SessionInfo& info, const ProfileHooks& hooks);
+// The same with whole networks beside the kernels, in one go and against one baseline, so that sums of
+// kernels can be held against them: engine c as the int8 code that is exported, other engines at the
+// session's precision. Records are named kNetworkPrefix + name. What profile_kernels says holds here too.
+Result<void> profile_with_networks(const devices::DeviceProfile& device, std::span<const Kernel> kernels,
+                                   std::span<const NamedNetwork> networks, const ProfileOptions& options,
+                                   SessionInfo& info, const ProfileHooks& hooks);
 
-// Seconds that profile_kernels will need about: a build plus measuring for each kernel.
-double estimated_seconds(const devices::DeviceProfile& device, std::span<const Kernel> kernels,
-                         const MeasureOptions& options);
+// Seconds that profile_kernels will need about, and how that is known.
+struct TimeEstimate {
+  double seconds = 0;
+  std::string basis;
+};
+// With `may_measure`, a few kernels are built and measured first (some seconds) where the device is this
+// machine or an emulator: builds and runs take what they take under the present load.
+TimeEstimate estimated_seconds(const devices::DeviceProfile& device, std::span<const Kernel> kernels,
+                               const ProfileOptions& options, bool may_measure);
 
 // The present time as ISO 8601 in UTC.
 std::string utc_now();

@@ -76,6 +76,11 @@ Result<KernelRecord> read_record(const ordered_json& line, const std::string& wh
   });
   if (missing != nullptr)
     return usage_error(std::string("a record needs ") + missing + ", found none", where);
+  if (KernelEnergy energy; take(line, "nanojoules", energy.nanojoules)) {
+    if (!(energy.nanojoules > 0) || !take(line, "energy_source", energy.source))
+      return usage_error("an energy must be above 0 nJ and name its source", where);
+    record.energy = std::move(energy);
+  }
   if (!(record.median > 0) || !std::isfinite(record.median) || !(record.low <= record.high))
     return usage_error("a record's median must be above 0 and its interval in order, found median " +
                            std::to_string(record.median),
@@ -135,6 +140,10 @@ std::string to_line(const KernelRecord& record) {
     line["failure"] = record.failure;
   else
     visit_fields(record, [&](const char* key, const auto& value) { line[key] = value; });
+  if (record.energy) {
+    line["nanojoules"] = record.energy->nanojoules;
+    line["energy_source"] = record.energy->source;
+  }
   return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,13 +15,20 @@ struct SessionInfo {
   std::string id;         // unique name of the session
   std::string device;     // the profile's name
   std::string profile;    // hash of the profile's text: two devices of one name are told apart
-  std::string engine;     // "c", "libtorch"
+  std::string engine;     // "c", "torch", "onnxruntime", "tflite"
   std::string precision;  // "fp32", "int8"
   std::string unit;       // "ns" or "instructions"
   std::string space;      // what the kernels were reached from; empty for a network file
   std::string started;    // ISO 8601, UTC
   std::map<std::string, std::string> context =
       {};  // compiler, flags, governor, temperatures, load, options, …
+};
+
+// Energy of one run. `source`: "measured: …" with what was taken off, or "modelled: …" with the coefficients'
+// origin.
+struct KernelEnergy {
+  double nanojoules = 0;
+  std::string source;
 };
 
 // One kernel's (or whole network's) result. Numbers are in the session's unit, for one run.
@@ -40,7 +48,8 @@ struct KernelRecord {
   std::uint64_t arena_bytes = 0;
   std::vector<double> visit_medians = {};             // raw, in order
   std::map<std::string, std::uint64_t> classes = {};  // instruction classes, emulators only
-  std::string failure = {};                           // why there is no number
+  std::optional<KernelEnergy> energy = {};
+  std::string failure = {};  // why there is no number
 };
 
 // What the signature of a whole network's record starts with; the architecture's text follows.

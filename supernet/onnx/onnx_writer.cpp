@@ -43,7 +43,10 @@ void set_ints(onnx::NodeProto* node, const char* name, const Dims& values) {
 // "t3.conv".
 class Graph {
  public:
-  Graph(const Deployment& deployment, const OnnxMetadata& metadata) {
+  // `integer`: of an int8 network.
+  Graph(const Deployment& deployment, const OnnxMetadata& metadata, bool integer)
+      : piece_(metadata.piece),
+        outside_(piece_ && integer ? onnx::TensorProto::INT8 : onnx::TensorProto::FLOAT) {
     model_.set_ir_version(8);
     model_.set_producer_name("hwnas");
     onnx::OperatorSetIdProto* opset = model_.add_opset_import();
@@ -58,9 +61,8 @@ class Graph {
       entry->set_key(key);
       entry->set_value(value);
     }
-    const Shape in = deployment.input, out = deployment.ops.back().out;
+    const Shape in = deployment.input;
     describe(graph()->add_input(), "image", {-1, in.channels, in.height, in.width});
-    describe(graph()->add_output(), "logits", {-1, out.elements()});
   }
 
   template <class T>
@@ -144,7 +146,13 @@ class Graph {
     return usage_error("ONNX: no operator for the activation " + std::string(to_string(kind)));
   }
 
-  void flatten(const std::string& input) { set_int(node("Flatten", {input}, "logits"), "axis", 1); }
+  // The last tensor becomes the result.
+  void output(const std::string& last, const Shape& shape) {
+    if (piece_) return describe(graph()->add_output(), last, {-1, shape.channels, shape.height, shape.width});
+    set_int(node("Flatten", {last}, "logits"), "axis", 1);
+    describe(graph()->add_output(), "logits", {-1, shape.elements()});
+  }
+  bool takes_integers() const { return outside_ == onnx::TensorProto::INT8; }
 
   Result<std::string> finish() {
     const std::string bytes = serialised();
@@ -155,10 +163,10 @@ class Graph {
  private:
   onnx::GraphProto* graph() { return model_.mutable_graph(); }
 
-  static void describe(onnx::ValueInfoProto* info, const std::string& name, const Dims& dims) {
+  void describe(onnx::ValueInfoProto* info, const std::string& name, const Dims& dims) const {
     info->set_name(name);
     onnx::TypeProto_Tensor* type = info->mutable_type()->mutable_tensor_type();
-    type->set_elem_type(onnx::TensorProto::FLOAT);
+    type->set_elem_type(outside_);
     for (const std::int64_t d : dims) {
       auto* dim = type->mutable_shape()->add_dim();
       if (d < 0)
@@ -205,6 +213,8 @@ class Graph {
   }
 
   onnx::ModelProto model_;
+  bool piece_ = false;
+  onnx::TensorProto::DataType outside_;  // of input and output
 };
 
 bool has_weights(const DeployedOp& op) {
@@ -246,8 +256,9 @@ class QuantizedWriter {
     const std::string scale = graph_.constant_float(name + ".scale", {}, {static_cast<float>(grid.scale)});
     const std::string zero = graph_.constant(name + ".zero", onnx::TensorProto::INT8, {},
                                              std::vector<std::int8_t>{static_cast<std::int8_t>(grid.zero)});
-    graph_.node("QuantizeLinear", {input, scale, zero}, name + ".q");
-    graph_.node("DequantizeLinear", {name + ".q", scale, zero}, name + ".dq");
+    const bool quantised = input == "image" && graph_.takes_integers();
+    if (!quantised) graph_.node("QuantizeLinear", {input, scale, zero}, name + ".q");
+    graph_.node("DequantizeLinear", {quantised ? input : name + ".q", scale, zero}, name + ".dq");
     return name + ".dq";
   }
 
@@ -378,7 +389,7 @@ Result<void> check_onnx(const std::string& bytes, const std::string& where) {
 }
 
 Result<std::string> write_onnx(const FoldedNetwork& network, const OnnxMetadata& metadata) {
-  Graph graph(network.deployment, metadata);
+  Graph graph(network.deployment, metadata, false);
   for (std::size_t i = 0; i < network.deployment.ops.size(); ++i) {
     const DeployedOp& op = network.deployment.ops[i];
     const std::string name = tensor(static_cast<std::int32_t>(i) + 1);
@@ -393,12 +404,13 @@ Result<std::string> write_onnx(const FoldedNetwork& network, const OnnxMetadata&
     graph.arithmetic(op, inputs, plain ? name : name + ".sum");
     if (!plain) NAS_CHECK(graph.activation(op.activation, name + ".sum", name));
   }
-  graph.flatten(tensor(static_cast<std::int32_t>(network.deployment.ops.size())));
+  graph.output(tensor(static_cast<std::int32_t>(network.deployment.ops.size())),
+               network.deployment.ops.back().out);
   return graph.finish();
 }
 
 Result<std::string> write_onnx(const QuantizedNetwork& network, const OnnxMetadata& metadata) {
-  Graph graph(network.deployment, metadata);
+  Graph graph(network.deployment, metadata, true);
   QuantizedWriter writer(graph, network);
   std::vector<std::string> named{writer.through("image", "t0", network.tensors[0])};
   for (std::size_t i = 0; i < network.deployment.ops.size(); ++i) {
@@ -418,7 +430,8 @@ Result<std::string> write_onnx(const QuantizedNetwork& network, const OnnxMetada
     }
     named.push_back(writer.through(result, name, network.tensors[i + 1]));
   }
-  graph.flatten(named.back());
+  const std::string last = "t" + std::to_string(network.deployment.ops.size());
+  graph.output(last + (graph.takes_integers() ? ".q" : ".dq"), network.deployment.ops.back().out);
   return graph.finish();
 }
 

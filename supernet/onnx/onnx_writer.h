@@ -11,6 +11,9 @@ namespace nas::supernet {
 struct OnnxMetadata {
   std::string name;                          // of the graph
   std::map<std::string, std::string> extra;  // metadata_props beside the image properties of the ONNX project
+  // A piece of a network, to be timed: its result keeps its shape [N, C, H, W], and an integer piece takes
+  // and gives int8. Its output has no fixed name.
+  bool piece = false;
 };
 
 // ONNX IR 8, opset 15: input "image" [N, C, H, W] float, output "logits" [N, classes] float. Batch norm is

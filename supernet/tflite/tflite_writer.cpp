@@ -303,4 +303,12 @@ Result<TfliteModel> tflite_model(const QuantizedNetwork& network) {
   return b.finish(tensors[0], tensors.back(), &network.tensors.back());
 }
 
+TfliteModel as_piece(TfliteModel model) {
+  if (model.ops.size() > 1 && model.ops.back().code == TfliteCode::reshape) {
+    model.outputs = {model.ops.back().inputs[0]};
+    model.ops.pop_back();
+  }
+  return model;
+}
+
 }  // namespace nas::supernet

@@ -21,4 +21,7 @@ Result<TfliteModel> tflite_model(const QuantizedNetwork& network);
 // a half added and the clamp of a grid of 1/255 from 0: what TFLite and our reference for it compute.
 QuantizedNetwork fold_gates(QuantizedNetwork network);
 
+// A piece of a network, to be timed: without the reshape to [1, classes] at its end.
+TfliteModel as_piece(TfliteModel model);
+
 }  // namespace nas::supernet
