@@ -5,6 +5,9 @@
 #include <filesystem>
 
 #include "apps/command.h"
+#if HWNAS_HAS_TORCH
+#include "apps/quantize_commands.h"
+#endif
 #include "space/json/document.h"
 
 namespace nas::apps {
@@ -20,6 +23,7 @@ constexpr TorchCommand kTorchCommands[] = {
     {"evaluate", "Accuracy of sub-networks of a trained supernet"},
     {"sweep", "Measure the accuracy of a spread of sub-networks, once for all devices"},
     {"check", "Measure the front of a search on the supernet, beside what was predicted"},
+    {"quantize-report", "What int8 costs: accuracy by calibration method, sensitivity by layer"},
     {"export", "A sub-network as int8 C and as ONNX (float and int8), with test vectors"},
 };
 
@@ -134,6 +138,7 @@ int run(int argc, char** argv) {
 #if HWNAS_HAS_TORCH
   add_train_commands(app, context);
   add_export_commands(app, context);
+  add_quantize_commands(app, context);
 #endif
   add_job_commands(app, context);
   add_watch_commands(app, context);
