@@ -314,9 +314,7 @@ Result<Record> export_network(const ExportOptions& o) {
   const int resolution = folded.deployment.input.height;
   const Labelled calibration = images_of(job.feeds.recalibration(), resolution, o.calibration_images);
   QuantizeOptions how;
-  how.calibration = o.calibration == "min_max"      ? Calibration::min_max
-                    : o.calibration == "percentile" ? Calibration::percentile
-                                                    : Calibration::mse;
+  how.calibration = calibration_named(o.calibration);
   NAS_TRY(quantized, quantize(folded, calibration.images, how));
   NAS_TRY(made, devices::codegen::generate_network(quantized, {.neon = false}));
   const Labelled test = images_of(job.feeds.scoring(data::Split::test), resolution, o.test_images);
@@ -383,7 +381,7 @@ void add_export_commands(CLI::App& app, Context& context) {
   command->add_option("--run", options->run, "Folder of a training run")->required();
   command->add_option("--out", options->out, "Folder to make")->required();
   command->add_option("--calibration", options->calibration, "How ranges are chosen")
-      ->check(CLI::IsMember({"min_max", "percentile", "mse"}));
+      ->check(CLI::IsMember({"auto", "min_max", "percentile", "mse", "kl"}));
   command->add_option("--calibration-images", options->calibration_images, "Of the recalibration split")
       ->check(CLI::PositiveNumber);
   command->add_option("--test-images", options->test_images, "At most this many of the test split; 0: all");

@@ -6,6 +6,9 @@
 
 #include "apps/command.h"
 #include "apps/torch_agent.h"
+#if HWNAS_HAS_TORCH
+#include "apps/quantize_commands.h"
+#endif
 #include "space/json/document.h"
 
 namespace nas::apps {
@@ -21,6 +24,7 @@ constexpr TorchCommand kTorchCommands[] = {
     {"evaluate", "Accuracy of sub-networks of a trained supernet"},
     {"sweep", "Measure the accuracy of a spread of sub-networks, once for all devices"},
     {"check", "Measure the front of a search on the supernet, beside what was predicted"},
+    {"quantize-report", "What int8 costs: accuracy by calibration method, sensitivity by layer"},
     {"export", "A sub-network as int8 C and as ONNX (float and int8), with test vectors"},
 };
 
@@ -138,6 +142,7 @@ int run(int argc, char** argv) {
 #if HWNAS_HAS_TORCH
   add_train_commands(app, context);
   add_export_commands(app, context);
+  add_quantize_commands(app, context);
 #endif
   add_job_commands(app, context);
   add_watch_commands(app, context);

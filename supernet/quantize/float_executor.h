@@ -20,12 +20,21 @@ class FloatExecutor {
   // image: H x W x C of the network's input. Returns the last tensor. Safe from many threads at once.
   std::vector<float> run(std::span<const float> image, const Observer& observe = {}) const;
 
+  // One operation without its activation; `second` is empty for operations of one input.
+  void before_activation(std::size_t op, const std::vector<float>& in, const std::vector<float>& second,
+                         std::vector<float>& out) const;
+  void set_weights(std::size_t op, FoldedWeights weights);
+  const FoldedNetwork& network() const { return folded_; }
+
  private:
+  void pack_weights(std::size_t op);
   FoldedNetwork folded_;
-  std::vector<std::vector<float>>
-      transposed_;  // conv HWIO, fully connected IO: the inner loop runs over outputs
+  std::vector<std::vector<float>> packed_;  // dense weights in blocks of outputs, others as they are
 };
 
-float activate(Activation activation, float x);
+// The last operation that reads each tensor; the number of operations for one that none reads.
+std::vector<std::size_t> last_uses(const Deployment& deployment);
+
+void activate(Activation activation, std::vector<float>& values);
 
 }  // namespace nas::supernet

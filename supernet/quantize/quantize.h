@@ -4,18 +4,25 @@
 
 #include "space/quantized_network.h"
 #include "supernet/quantize/folding.h"
+#include "supernet/quantize/grid_search.h"
 
 namespace nas::supernet {
 
-// How the range of a tensor is chosen from what calibration images show.
-enum class Calibration : std::uint8_t {
-  min_max,     // everything seen
-  percentile,  // 0.01 % cut off in all
-  mse,         // the range with the least mean squared rounding and clipping error (histogram of 2048 bins)
+struct QuantizeOptions {
+  Calibration calibration = Calibration::automatic;
+  // Tried, and kept where they bring the outputs for the calibration images nearer to the float network's.
+  bool equalise = true;
+  bool correct_bias = true;
+  std::size_t search_images = 32;  // `automatic` measures with the first so many
 };
 
-struct QuantizeOptions {
-  Calibration calibration = Calibration::mse;
+// What was done, and how near the outputs for the calibration images came.
+struct QuantizeReport {
+  GridMethods methods;
+  std::size_t equalised = 0;  // tensors; 0: equalisation was not kept
+  bool bias_corrected = false;
+  double error = 0;      // relative_error of the outputs
+  FoldedNetwork folded;  // the float network that was rounded: equalised, biases corrected
 };
 
 // Post-training int8: weights symmetric per output channel, activations affine per tensor, biases int32
@@ -23,10 +30,15 @@ struct QuantizeOptions {
 // Deterministic for any thread count. Fails on no images, images of a wrong size, or values that are not
 // finite.
 Result<QuantizedNetwork> quantize(const FoldedNetwork& folded, std::span<const std::vector<float>> images,
-                                  const QuantizeOptions& options = {});
+                                  const QuantizeOptions& options = {}, QuantizeReport* report = nullptr);
 
-// Real values to the grid, rounded half to even and clamped, and back.
-std::int8_t to_grid(double value, const Quantization& grid);
-double from_grid(std::int8_t q, const Quantization& grid);
+// Integer weights of one operation and their real values. `scales`: per output channel, or empty for
+// max|w| / 127.
+QuantizedWeights quantize_weights(const DeployedOp& op, const FoldedWeights& from, double input_scale,
+                                  const std::vector<double>& scales = {});
+FoldedWeights real_values(const DeployedOp& op, const QuantizedWeights& weights, double input_scale);
+
+// Grids and float weights as an integer network. Every grid must be there.
+QuantizedNetwork assemble(const FoldedNetwork& folded, const Grids& grids);
 
 }  // namespace nas::supernet

@@ -117,7 +117,7 @@ TEST_P(OnnxRuntime, ComputesTheFloatAndTheIntegerNetworkAsOursDo) {
     EXPECT_LE(difference / largest, 2e-5) << GetParam().space;
 
     if (!GetParam().integer) return;
-    const auto quantized = supernet::quantize(*folded, images);
+    const auto quantized = supernet::quantize(*folded, images, {.calibration = supernet::Calibration::mse});
     ASSERT_TRUE(quantized) << to_string(quantized.error());
     const auto integer = supernet::write_onnx(*quantized, {"int8", {}});
     ASSERT_TRUE(integer) << to_string(integer.error());
@@ -167,8 +167,10 @@ TEST(OnnxWriter, RefusesDamagedModelsWithoutCrashing) {
   const auto space = load_space("tiny", {.classes = 10, .resolutions = {16}});
   const auto folded = supernet::fold(random_network(*space, space->smallest(), 1));
   const auto images = random_images(folded->deployment.input, 4, 1);
-  const std::string models[] = {*supernet::write_onnx(*folded, {"fuzz", {}}),
-                                *supernet::write_onnx(*supernet::quantize(*folded, images), {"fuzz", {}})};
+  const std::string models[] = {
+      *supernet::write_onnx(*folded, {"fuzz", {}}),
+      *supernet::write_onnx(*supernet::quantize(*folded, images, {.calibration = supernet::Calibration::mse}),
+                            {"fuzz", {}})};
   for (const std::string& model : models) EXPECT_TRUE(supernet::check_onnx(model, "whole"));
   std::size_t refused = 0;
   for (std::uint64_t i = 0; i < 800; ++i) {

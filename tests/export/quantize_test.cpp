@@ -103,7 +103,7 @@ TEST(Quantize, KeepsTheLogitsCloseToTheFloatNetwork) {
     const auto folded = fold(random_network(space, genotype_of(space, 0), 3));
     ASSERT_TRUE(folded) << to_string(folded.error());
     const auto images = random_images(folded->deployment.input, 16, 4);
-    const auto quantized = quantize(*folded, images);
+    const auto quantized = quantize(*folded, images, {.calibration = supernet::Calibration::mse});
     ASSERT_TRUE(quantized) << to_string(quantized.error());
     const FloatExecutor executor(*folded);
     double error = 0, power = 0;
@@ -154,7 +154,8 @@ TEST(GeneratedNetwork, ComputesOnHostAndCortexM4WhatTheReferenceComputes) {
     for (std::uint64_t n = 0; n < 2; ++n) {
       const auto folded = *fold(random_network(space, genotype_of(space, n), 5 + n));
       const auto images = random_images(folded.deployment.input, 4, 6);
-      const auto quantized = *quantize(folded, images);
+      const auto quantized =
+          *quantize(folded, images, {.calibration = supernet::Calibration::min_max, .equalise = false});
       const auto made = devices::codegen::generate_network(quantized, {.neon = false});
       ASSERT_TRUE(made) << to_string(made.error());
       EXPECT_EQ(made->source, devices::codegen::generate_network(quantized, {.neon = false})->source);

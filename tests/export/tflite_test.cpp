@@ -119,7 +119,7 @@ TEST_P(TfliteSpaces, ComputesTheFloatNetworkToRoundingAndTheIntegerOneBitForBit)
     }
     EXPECT_LE(off / largest, GetParam().tolerance) << GetParam().space << " " << index;
 
-    const auto quantized = supernet::quantize(*folded, images);
+    const auto quantized = supernet::quantize(*folded, images, {.calibration = supernet::Calibration::mse});
     ASSERT_TRUE(quantized) << to_string(quantized.error());
     const auto gated = supernet::fold_gates(*quantized);
     const auto integer = supernet::tflite_model(gated);
@@ -152,7 +152,8 @@ supernet::TfliteModel small_model(bool integer) {
   const auto folded = supernet::fold(random_network(*space, space->smallest(), 1));
   if (!integer) return *supernet::tflite_model(*folded);
   const auto images = random_images(folded->deployment.input, 2, 1);
-  return *supernet::tflite_model(supernet::fold_gates(*supernet::quantize(*folded, images)));
+  return *supernet::tflite_model(supernet::fold_gates(
+      *supernet::quantize(*folded, images, {.calibration = supernet::Calibration::mse})));
 }
 
 TEST(TfliteModel, ReadsWhatItWritesAndWritesTheSameBytes) {

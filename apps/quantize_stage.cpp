@@ -1,0 +1,90 @@
+#include "apps/quantize_stage.h"
+
+#include "supernet/evaluate.h"
+#include "supernet/quantize_aware.h"
+#include "supernet/train.h"
+
+namespace nas::apps {
+namespace {
+
+using namespace supernet;
+
+// The run's images, every training batch at the network's own resolution.
+Result<TrainJob> job_at(TrainConfig config, int resolution) {
+  config.resolutions = {resolution};
+  return open_train_job(config);
+}
+
+}  // namespace
+
+LabelledRows rows_of(const BatchList& list, int resolution, std::int64_t limit) {
+  LabelledRows all;
+  Batch batch;
+  for (std::int64_t b = 0; b < list.batches; ++b) {
+    list.build(resolution, b, batch);
+    const std::size_t size = batch.size() > 0 ? batch.pixels.size() / batch.size() : 0;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const auto start = batch.pixels.begin() + static_cast<std::ptrdiff_t>(i * size);
+      all.images.emplace_back(start, start + static_cast<std::ptrdiff_t>(size));
+      all.labels.push_back(batch.labels[i]);
+    }
+  }
+  const auto found = static_cast<std::int64_t>(all.images.size());
+  if (limit <= 0 || limit >= found) return all;
+  LabelledRows some;
+  for (std::int64_t i = 0; i < limit; ++i) {
+    const auto from = static_cast<std::size_t>(i * found / limit);
+    some.images.push_back(std::move(all.images[from]));
+    some.labels.push_back(all.labels[from]);
+  }
+  return some;
+}
+
+Result<TrainedNetwork> finetuned(const TrainConfig& config, const TrainedNetwork& start, double epochs,
+                                 const StageProgress& progress) {
+  NAS_TRY(recipe, load_recipe("fine-tune"));
+  const double own = recipe.phases.front().epochs;
+  NAS_TRY(job, job_at(config, start.network.layers.front().out.height));
+  NAS_TRY(single, Supernet::of(start, config.device));
+  TrainOptions options;
+  options.seed = config.seed;
+  options.data_fingerprint = job.feeds.fingerprint();
+  options.on_step = [&](const TrainProgress& p) {
+    if (progress) progress("fine-tune", p.step, p.total_steps);
+    return true;
+  };
+  NAS_TRY(outcome, train(single, start.network, scaled(std::move(recipe), epochs / own), job.feeds.training(),
+                         options));
+  Provenance provenance = start.provenance;
+  provenance.steps += outcome.steps;
+  provenance.note += ", fine-tuned " + std::to_string(outcome.steps) + " steps";
+  return extract(single, start.network, job.feeds.recalibration(), provenance);
+}
+
+Result<Quantized> quantized(const TrainConfig& config, const TrainJob& job, const TrainedNetwork& trained,
+                            const QuantizeStage& stage, const StageProgress& progress) {
+  Quantized q;
+  NAS_TRY(folded, fold(trained));
+  q.folded = std::move(folded);
+  const int resolution = q.folded.deployment.input.height;
+  const LabelledRows calibration = rows_of(job.feeds.recalibration(), resolution, stage.calibration_images);
+  QuantizeOptions how;
+  how.calibration = calibration_named(stage.calibration);
+  how.equalise = stage.equalise;
+  how.correct_bias = stage.correct_bias;
+  NAS_TRY(network, quantize(q.folded, calibration.images, how, &q.report));
+  q.network = std::move(network);
+  if (stage.qat <= 0) return q;
+  NAS_TRY(training, job_at(config, resolution));
+  QuantizeAwareOptions aware;
+  aware.epochs = stage.qat;
+  aware.on_step = [&](std::int64_t step, std::int64_t steps, double) {
+    if (progress) progress("quantisation-aware", step, steps);
+    return true;
+  };
+  NAS_TRY(tuned, train_quantized(q.report.folded, q.network, training.feeds.training(), aware));
+  q.network = std::move(tuned);
+  return q;
+}
+
+}  // namespace nas::apps
