@@ -14,7 +14,8 @@ std::string objectives_of(const SearchSource& s) {
   std::string text;
   for (const auto& o : s.record().problem.objectives)
     text += (text.empty() ? "" : ", ") + std::string(search::to_string(o.goal)) + " " + o.metric;
-  return text;
+  const std::string device = device_of(s);
+  return text + (device.empty() ? "" : " on " + device);
 }
 
 namespace {

@@ -15,7 +15,7 @@ struct Compared {
   std::vector<double> reference;  // of its hypervolume, as losses
 };
 
-// "max top1, min latency_ms": hypervolumes are comparable where this is equal.
+// "max top1, min latency_ms on host": hypervolumes are comparable where this is equal.
 std::string objectives_of(const SearchSource& search);
 
 // A row for every search, and under it one for its random baseline: the median of the seeds' hypervolumes.

@@ -179,6 +179,15 @@ Json changing_part(const SearchSource& source, std::span<const Row> rows, std::s
   return json;
 }
 
+std::string device_of(const SearchSource& source) {
+  const Json config = Json::parse(source.record().config, nullptr, false);
+  const Json problem = config.is_object() ? config.value("problem", Json()) : Json();
+  const Json devices = problem.is_object() ? problem.value("devices", Json()) : Json();
+  if (!devices.is_array() || devices.empty() || !devices[0].is_object()) return {};
+  const Json profile = devices[0].value("profile", Json());
+  return profile.is_string() ? profile.get<std::string>() : "";
+}
+
 Json fixed_part(const SearchSource& source) {
   const search::RunRecord& record = source.record();
   Json metrics = Json::array();
@@ -191,6 +200,7 @@ Json fixed_part(const SearchSource& source) {
           {"strategy", record.strategy},
           {"seed", record.seed},
           {"question", question_json(record.problem)},
+          {"device", device_of(source)},
           {"metrics", metrics},
           {"genes", record.genes},
           {"config", Json::parse(record.config, nullptr, false)},

@@ -29,6 +29,8 @@ std::vector<double> common_reference(std::span<const SearchSource* const> runs);
 // Everything of one run that grows while it runs: state, counts, front, best, columns of the given rows.
 nlohmann::ordered_json changing_part(const SearchSource& source, std::span<const search::Row> rows,
                                      std::span<const double> reference);
+// The device whose table gives the search's latencies, as its configuration names it; empty: not said.
+std::string device_of(const SearchSource& source);
 // Everything that stays: question, metrics, genes, config, command.
 nlohmann::ordered_json fixed_part(const SearchSource& source);
 

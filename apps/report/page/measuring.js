@@ -197,7 +197,8 @@ export class Devices {
   }
   options(c) {
     const runs = this.fronts(), colours = [c.accent, c.blue, c.green, c.orange, c.purple, c.sky];
-    const names = [...new Set(runs.map((r) => r.metric(r.objectives[1].metric).label))];
+    const axisOf = (r, metric) => r.metric(metric).label + (r.json.device ? ` on ${r.json.device}` : '');
+    const names = [...new Set(runs.map((r) => axisOf(r, r.objectives[1].metric)))];
     const cell = 100 / names.length;
     return {
       grid: names.map((_, k) => ({ left: `${k * cell + 1}%`, width: `${cell - 3}%`, top: 40, bottom: 40, containLabel: true })),
@@ -209,11 +210,11 @@ export class Devices {
       xAxis: names.map((name, k) => ({ gridIndex: k, type: 'value', scale: true, name, nameLocation: 'middle', nameGap: 26 })),
       yAxis: names.map((_, k) => ({ gridIndex: k, type: 'value', scale: true, name: k === 0 ? runs[0].metric(runs[0].objectives[0].metric).label : '', nameTextStyle: { align: 'left' } })),
       series: runs.map((run, r) => {
-        const y = run.metric(run.objectives[0].metric), x = run.metric(run.objectives[1].metric), k = names.indexOf(x.label);
+        const y = run.metric(run.objectives[0].metric), x = run.metric(run.objectives[1].metric), k = names.indexOf(axisOf(run, x.name));
         const data = run.json.front.map((n) => run.place.get(n)).map((i) => [x.shown(run.value(x, i)), y.shown(run.value(y, i)), run.candidates.number[i]]).sort((a, b) => a[0] - b[0]);
         return { type: 'line', name: run.name, z: 3, data, xAxisIndex: k, yAxisIndex: k, step: run.objectives[1].goal === 'min' ? 'end' : 'start', symbol: 'circle', symbolSize: 6, lineStyle: { color: colours[r % 6] }, itemStyle: { color: colours[r % 6] } };
       }).concat((this.app.data.crossed ?? []).filter((pair) => runs.includes(this.app.runs[pair.from]) && runs.includes(this.app.runs[pair.on])).map((pair) => {
-        const on = this.app.runs[pair.on], from = this.app.runs[pair.from], y = on.metric(on.objectives[0].metric), k = names.indexOf(on.metric(pair.metric).label), colour = colours[runs.indexOf(from) % 6];
+        const on = this.app.runs[pair.on], from = this.app.runs[pair.from], y = on.metric(on.objectives[0].metric), k = names.indexOf(axisOf(on, pair.metric)), colour = colours[runs.indexOf(from) % 6];
         return { type: 'line', name: `${from.name} on ${on.name}`, silent: true, data: pair.points.map(([l, v]) => [l, y.shown(v)]), xAxisIndex: k, yAxisIndex: k, symbol: 'emptyCircle', symbolSize: 4, lineStyle: { color: colour, type: 'dashed', width: 1, opacity: 0.7 }, itemStyle: { color: colour, opacity: 0.7 } };
       })),
     };

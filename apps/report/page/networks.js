@@ -52,7 +52,7 @@ export class Layers {
     const { run, selected } = this.app, layers = this.layers, out = [];
     run.sessions.forEach((s, i) => {
       const known = layers.filter((l) => l.times[i] !== null).length;
-      if (known > 0) out.push({ name: `time on ${s.device}, measured`, values: layers.map((l) => l.times[i]), text: (v) => timed(v, s.unit), scale: s.unit === 'ns' ? 1e-3 : 1,
+      if (known > 0) out.push({ name: `${s.unit === 'ns' ? 'time' : s.unit} on ${s.device}, measured`, values: layers.map((l) => l.times[i]), text: (v) => timed(v, s.unit), scale: s.unit === 'ns' ? 1e-3 : 1,
         axis: s.unit === 'ns' ? 'µs' : s.unit, note: known < layers.length ? `${known} of ${layers.length} kernels are in the table of ${s.device}.` : `Every kernel is in the table of ${s.device}.` });
     });
     const energy = run.details(selected)?.energy;

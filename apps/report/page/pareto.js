@@ -102,7 +102,7 @@ export class Pareto {
     if (!limit) return [];
     return ['min', 'max'].filter((k) => limit[k] !== null).map((k) => ({
       [axis]: metric.shown(limit[k]),
-      label: { formatter: `${k === 'max' ? '≤' : '≥'} ${metric.text(limit[k])}`, color: c.ink, position: axis === 'xAxis' ? 'insideEndTop' : 'insideStartTop' },
+      label: { formatter: `${k === 'max' ? '≤' : '≥'} ${metric.text(limit[k])}`, color: c.ink, position: axis === 'xAxis' ? 'end' : 'insideStartTop' },
     }));
   }
   /** Pairs of a predicted and a measured number of one candidate: metrics NAME and NAME_measured, or a file. */

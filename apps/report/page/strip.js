@@ -43,7 +43,7 @@ export function strip(layers, { session = -1, title, unit, tallest, onpick } = {
     x += w;
   });
   return h('svg', { class: 'strip', viewBox: `0 0 ${width} ${base + 20}`, role: 'img', preserveAspectRatio: 'none',
-    'aria-label': `${title ?? 'Architecture'}: ${layers.length} kernels; width is the share of the ${measured ? 'measured time' : 'MACs'}` }, nodes);
+    'aria-label': `${title ?? 'Architecture'}: ${layers.length} kernels; width is the share of the ${measured ? 'measured cost' : 'MACs'}` }, nodes);
 }
 
 export function legend() {
