@@ -114,6 +114,7 @@ BatchList Feeds::scoring(data::Split split) const {
   return list_of(impl_->store, impl_->splits[split], impl_->augmentation, 200);
 }
 
+const data::Augmentation& Feeds::view() const { return impl_->augmentation; }
 const data::Store& Feeds::store() const { return *impl_->store; }
 const data::Splits& Feeds::splits() const { return impl_->splits; }
 std::string Feeds::fingerprint() const { return impl_->splits.fingerprint; }
