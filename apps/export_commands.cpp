@@ -76,6 +76,15 @@ std::map<std::string, std::string> metadata_of(const ExportSource& source, const
           {"io.hwnas.preprocessing", preprocessing_of(source, in).dump()}};
 }
 
+// A folder of the parent; two networks of a front may have the same numbers: the second one's name gets its
+// hash.
+fs::path free_name(const fs::path& parent, const std::string& name, const std::string& genotype) {
+  const auto text = read_file(parent / name / "manifest.json", 1 << 24);
+  const Record there = text ? Record::parse(*text, nullptr, false) : Record();
+  if (!there.is_object() || there["architecture"]["genotype"] == genotype) return parent / name;
+  return parent / (name + "_" + sha256(genotype).substr(0, 6));
+}
+
 Result<Record> export_one(const ExportSource& source, const std::string& network, const ExportOptions& o,
                           bool inside) {
   NAS_TRY(subject, source.subject(network, o, wants_integers(o.forms)));
@@ -105,7 +114,7 @@ Result<Record> export_one(const ExportSource& source, const std::string& network
   ExportFiles files = forms.files;
   files.merge(vectors);
   files.merge(descriptive_files(facts, manifest));
-  const fs::path out = inside ? fs::path(o.out) / folder_name(facts) : fs::path(o.out);
+  const fs::path out = inside ? free_name(o.out, folder_name(facts), subject.genotype) : fs::path(o.out);
   NAS_CHECK(write_folder(out, files));
   Record record{{"folder", out.string()},
                 {"genotype", subject.genotype},

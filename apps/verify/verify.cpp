@@ -94,7 +94,7 @@ Result<std::vector<Record>> verify_folder(const VerifyOptions& o, const TorchFor
   std::vector<Record> rows;
   for (const FormRun& run : runs) {
     Record row{{"runtime", run.name}, {"state", verdict(folder, run, references)}};
-    if (run.instructions > 0) row["instructions"] = run.instructions;
+    if (run.instructions > 0) row["instructions"] = static_cast<std::uint64_t>(run.instructions);
     row["note"] = run.logits.empty() ? run.note : difference_note(folder, run, references);
     rows.push_back(std::move(row));
   }

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "devices/codegen/network.h"
+#include "devices/codegen/reference.h"
 #include "devices/process.h"
 #include "space/base/file.h"
 #include "supernet/onnx/onnx_outputs.h"
