@@ -102,8 +102,9 @@ TEST_F(Export, SaysWhatIsWrongAndLeavesNoHalfFolder) {
 
   for (const int after : {900, 1300, 1700}) {
     killed("export middle --run net --out exports/killed", std::chrono::milliseconds(after));
-    if (fs::exists(project_ / "exports/killed"))
+    if (fs::exists(project_ / "exports/killed")) {
       EXPECT_TRUE(fs::exists(project_ / "exports/killed/SHA256SUMS"));
+    }
   }
 }
 
