@@ -6,6 +6,7 @@
 #include "apps/command.h"
 #include "apps/export.h"
 #include "apps/export/manifest.h"
+#include "apps/export_ledger.h"
 #include "space/base/file.h"
 #include "space/cost.h"
 #include "supernet/runtime.h"
@@ -118,6 +119,7 @@ Result<Record> export_one(const ExportSource& source, const std::string& network
   NAS_CHECK(write_folder(out, files));
   Record record{{"folder", out.string()},
                 {"genotype", subject.genotype},
+                {"classes", source.job().feeds.store().classes().size()},
                 {"forms", forms.names},
                 {"left_out", forms.left_out}};
   for (const auto& [key, m] : manifest["metrics"].items()) record[key] = m["value"];
@@ -148,6 +150,22 @@ Result<std::vector<Record>> export_networks(const ExportOptions& o) {
 
 namespace {
 
+// Every export in the project's store.
+Result<void> keep_all(const Context& context, const ExportOptions& o, const std::string& asked,
+                      const std::vector<Record>& records) {
+  TrainConfig config;
+  NAS_CHECK(read_train_config(o.run + "/config.json", config));
+  SpaceOverrides as_trained;
+  as_trained.classes = records.front()["classes"].get<int>();
+  as_trained.resolutions = config.resolutions;
+  NAS_TRY(space, load_space(config.space, as_trained));
+  for (const Record& record : records) {
+    NAS_TRY(genotype, space.parse(record["genotype"].get<std::string>()));
+    keep_export(context, space, genotype, record["folder"].get<std::string>(), asked);
+  }
+  return {};
+}
+
 Result<int> run_export(const Context& context, ExportOptions o, const std::string& asked) {
   supernet::prepare_runtime();
   NAS_TRY(networks, resolve_architectures(context.project, asked));
@@ -155,6 +173,7 @@ Result<int> run_export(const Context& context, ExportOptions o, const std::strin
   o.device_folder = (fs::path(context.project) / "devices").string();
   if (o.out.empty()) o.out = (fs::path(context.project) / "exports/").string();
   NAS_TRY(records, export_networks(o));
+  NAS_CHECK(keep_all(context, o, asked, records));
   const std::vector<Column> columns{{"folder", "folder"},
                                     {"top1_float", "top-1, float"},
                                     {"top1_int8", "top-1, int8"},

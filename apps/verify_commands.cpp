@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/export_ledger.h"
 #include "apps/verify.h"
 #include "devices/profile.h"
 #include "latency/measure/session.h"
@@ -60,6 +61,7 @@ Result<int> show_operations(const Context& context, const VerifyOptions& o) {
 
 Result<int> run_verify(const Context& context, const VerifyOptions& o, const TorchForms& torch) {
   NAS_TRY(rows, verify_folder(o, torch, cache_folder()));
+  keep_verification(context, o.folder, rows);
   std::vector<Column> columns{{"runtime", "runtime"}, {"state", "outputs"}};
   if (!o.run.empty()) columns.push_back({"top1", "top-1"});
   columns.insert(columns.end(), {{"instructions", "instructions an image"}, {"note", "note"}});

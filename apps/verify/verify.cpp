@@ -40,19 +40,24 @@ Record pair_record(const Pair& p) {
           {"first_layer_apart", p.first_apart}};
 }
 
-std::string difference_note(const ExportedFolder& folder, const FormRun& form,
-                            const std::vector<FormRun>& references) {
+// How far a form is from the reference of its kind: numbers for the store, words for people.
+void add_difference(const ExportedFolder& folder, const FormRun& form, const std::vector<FormRun>& references,
+                    Record& row) {
   for (const FormRun& r : references) {
     const bool same_kind =
         r.kind == form.kind || (form.kind == FormKind::onnx && r.kind == FormKind::integer);
     if (!same_kind || r.logits.size() != form.logits.size()) continue;
     const Pair p = compare_forms(folder, r, form);
+    row["images"] = p.images;
+    row["agreement"] = p.top1_agreement;
+    row["max_difference"] = p.largest;
+    row["mean_difference"] = p.mean;
     char note[128];
     std::snprintf(note, sizeof note, "same answer on %.4g %%; logits differ by %.2g on average, %.2g at most",
                   100 * p.top1_agreement, p.mean, p.largest);
-    return note;
+    row["note"] = note;
+    return;
   }
-  return {};
 }
 
 // parity.json: what the forms gave, and every two of them beside each other.
@@ -95,7 +100,8 @@ Result<std::vector<Record>> verify_folder(const VerifyOptions& o, const TorchFor
   for (const FormRun& run : runs) {
     Record row{{"runtime", run.name}, {"state", verdict(folder, run, references)}};
     if (run.instructions > 0) row["instructions"] = static_cast<std::uint64_t>(run.instructions);
-    row["note"] = run.logits.empty() ? run.note : difference_note(folder, run, references);
+    row["note"] = run.note;
+    if (!run.logits.empty()) add_difference(folder, run, references, row);
     rows.push_back(std::move(row));
   }
   if (!o.run.empty()) NAS_CHECK(add_accuracies(o, folder, torch, cache, rows));
