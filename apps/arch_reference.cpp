@@ -34,4 +34,18 @@ Result<std::string> resolve_architecture(const fs::path& project, const std::str
   return run.texts[front[index]];
 }
 
+Result<std::vector<std::string>> resolve_architectures(const fs::path& project, const std::string& text) {
+  if (!text.ends_with(":front")) {
+    NAS_TRY(one, resolve_architecture(project, text));
+    return std::vector<std::string>{one};
+  }
+  NAS_TRY(run, search::load_run(run_folder(project, text.substr(0, text.size() - 6))));
+  const auto front = run.history.front();
+  if (front.empty())
+    return Error{"nothing on the front of this run satisfies its limits", text, ErrorKind::infeasible};
+  std::vector<std::string> all;
+  for (const auto row : front) all.push_back(run.texts[row]);
+  return all;
+}
+
 }  // namespace nas::apps

@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "space/base/result.h"
 
@@ -10,6 +11,10 @@ namespace nas::apps {
 // order of `hwnas front`) as a genotype's text; RUN is a search's name or folder. Any other text comes back
 // as it is.
 Result<std::string> resolve_architecture(const std::filesystem::path& project, const std::string& text);
+
+// The same for one or many: "RUN:front" is every network on the front, in its order.
+Result<std::vector<std::string>> resolve_architectures(const std::filesystem::path& project,
+                                                       const std::string& text);
 
 // PROJECT/runs/NAME, or NAME itself where that is a run's folder.
 std::filesystem::path run_folder(const std::filesystem::path& project, const std::string& name);

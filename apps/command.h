@@ -64,7 +64,8 @@ void add_search_commands(CLI::App& app, Context& context);
 void add_space_commands(CLI::App& app, Context& context);
 void add_cost_commands(CLI::App& app, Context& context);  // verbs of `space`: after add_space_commands
 void add_table_commands(CLI::App& app, Context& context);
-void add_verify_commands(CLI::App& app, Context& context);
+struct TorchForms;  // apps/verify/forms.h
+void add_verify_commands(CLI::App& app, Context& context, const TorchForms& torch);
 void add_export_commands(CLI::App& app, Context& context);  // in hwnas-torch
 void add_train_commands(CLI::App& app, Context& context);   // in hwnas-torch only
 void add_job_commands(CLI::App& app, Context& context);     // submit, worker, cancel, pause, resume, …

@@ -2,22 +2,37 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <vector>
 
+#include "apps/quantize_stage.h"
 #include "space/base/result.h"
 
 namespace nas::apps {
 
+inline constexpr std::int64_t kExportVectors = 8;  // images that an export carries to be checked with
+
 struct ExportOptions {
-  std::string network;               // "smallest", "middle", "largest" or a genotype's text
-  std::string run;                   // folder of a training run
-  std::string out;                   // folder to make
-  std::string calibration = "auto";  // auto, min_max, percentile, mse or kl
-  std::int64_t calibration_images = 128;
-  std::int64_t test_images = 0;  // 0: all of the test split
+  std::vector<std::string> networks;  // genotypes' texts, or "smallest", "middle", "largest"
+  std::string run;                    // folder of a training run
+  std::string out;                    // folder to make, or the parent of folders named after their numbers
+  std::vector<std::string> forms;     // of export_forms(); empty: all that the network has
+  std::string device;                 // profile; empty: none in particular
+  std::string device_folder;          // of the user's profiles
+  QuantizeStage stage;                // how it becomes int8
+  std::int64_t test_images = 0;       // 0: all of the test split
 };
 
-// Extracts, folds, quantises and writes the folder; the record holds the metrics of its manifest.
-Result<nlohmann::ordered_json> export_network(const ExportOptions& options);
+// Files of an export: path inside the folder -> content.
+using ExportFiles = std::map<std::string, std::string>;
+
+// "torchscript", "onnx", …, in the order in which they are listed everywhere.
+const std::vector<std::string>& export_forms();
+
+// Extracts, quantises and writes one folder a network; a record each holds the folder and the metrics of its
+// manifest. Fails (usage) naming the layer where a form that was asked for does not exist, and (infeasible)
+// when the device is too small, with the excess and the layer; a folder that is there is whole.
+Result<std::vector<nlohmann::ordered_json>> export_networks(const ExportOptions& options);
 
 }  // namespace nas::apps

@@ -9,6 +9,7 @@
 #if HWNAS_HAS_TORCH
 #include "apps/quantize_commands.h"
 #endif
+#include "apps/verify.h"
 #include "space/json/document.h"
 
 namespace nas::apps {
@@ -25,7 +26,7 @@ constexpr TorchCommand kTorchCommands[] = {
     {"sweep", "Measure the accuracy of a spread of sub-networks, once for all devices"},
     {"check", "Measure the front of a search on the supernet, beside what was predicted"},
     {"quantize-report", "What int8 costs: accuracy by calibration method, sensitivity by layer"},
-    {"export", "A sub-network as int8 C and as ONNX (float and int8), with test vectors"},
+    {"export", "Sub-networks as TorchScript, ONNX, TFLite, C and safetensors, with what proves them equal"},
 };
 
 // Shows a command's examples (kept in its footer) before its usage.
@@ -138,11 +139,13 @@ int run(int argc, char** argv) {
   add_space_commands(app, context);
   add_cost_commands(app, context);
   add_table_commands(app, context);
-  add_verify_commands(app, context);
 #if HWNAS_HAS_TORCH
+  add_verify_commands(app, context, torch_forms());
   add_train_commands(app, context);
   add_export_commands(app, context);
   add_quantize_commands(app, context);
+#else
+  add_verify_commands(app, context, {});
 #endif
   add_job_commands(app, context);
   add_watch_commands(app, context);

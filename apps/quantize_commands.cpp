@@ -1,5 +1,7 @@
 #include "apps/quantize_commands.h"
 
+#include "apps/export/subject.h"
+
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
@@ -75,8 +77,8 @@ class Reporter {
   Result<std::vector<Record>> methods(const std::string& name) {
     NAS_TRY(trained, start(name));
     NAS_TRY(folded, fold(trained));
-    const LabelledRows test =
-        rows_of(job_.feeds.scoring(data::Split::test), folded.deployment.input.height, o_.test_images);
+    const LabelledImages test =
+        images_of(job_.feeds.scoring(data::Split::test), folded.deployment.input.height, o_.test_images);
     const auto exact = right(outputs(FloatExecutor(folded), test.images), test.labels);
     std::vector<Record> records;
     std::vector<std::string> rows = o_.methods;
@@ -115,8 +117,8 @@ class Reporter {
     NAS_TRY(trained, start(name));
     NAS_TRY(q, quantized(config_, job_, trained, o_.stage, shown()));
     progress_.reset();
-    const LabelledRows images =
-        rows_of(job_.feeds.recalibration(), q.folded.deployment.input.height, o_.stage.calibration_images);
+    const LabelledImages images =
+        images_of(job_.feeds.recalibration(), q.folded.deployment.input.height, o_.stage.calibration_images);
     const FoldedNetwork& shifted = o_.stage.qat > 0 ? q.folded : q.report.folded;
     const std::vector<Sensitivity> found = sensitivity(shifted, q.network, images.images);
     std::vector<Record> records;
@@ -148,7 +150,7 @@ class Reporter {
   }
 
   Result<std::vector<std::vector<float>>> answers(const QuantizedNetwork& network,
-                                                  const LabelledRows& test) const {
+                                                  const LabelledImages& test) const {
     NAS_TRY(runner, IntegerRunner::make(network));
     std::vector<std::vector<float>> out(test.images.size());
     tbb::parallel_for(std::size_t{0}, out.size(),

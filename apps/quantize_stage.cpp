@@ -1,5 +1,7 @@
 #include "apps/quantize_stage.h"
 
+#include "apps/export/subject.h"
+
 #include "supernet/evaluate.h"
 #include "supernet/quantize_aware.h"
 #include "supernet/train.h"
@@ -16,29 +18,6 @@ Result<TrainJob> job_at(TrainConfig config, int resolution) {
 }
 
 }  // namespace
-
-LabelledRows rows_of(const BatchList& list, int resolution, std::int64_t limit) {
-  LabelledRows all;
-  Batch batch;
-  for (std::int64_t b = 0; b < list.batches; ++b) {
-    list.build(resolution, b, batch);
-    const std::size_t size = batch.size() > 0 ? batch.pixels.size() / batch.size() : 0;
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      const auto start = batch.pixels.begin() + static_cast<std::ptrdiff_t>(i * size);
-      all.images.emplace_back(start, start + static_cast<std::ptrdiff_t>(size));
-      all.labels.push_back(batch.labels[i]);
-    }
-  }
-  const auto found = static_cast<std::int64_t>(all.images.size());
-  if (limit <= 0 || limit >= found) return all;
-  LabelledRows some;
-  for (std::int64_t i = 0; i < limit; ++i) {
-    const auto from = static_cast<std::size_t>(i * found / limit);
-    some.images.push_back(std::move(all.images[from]));
-    some.labels.push_back(all.labels[from]);
-  }
-  return some;
-}
 
 Result<TrainedNetwork> finetuned(const TrainConfig& config, const TrainedNetwork& start, double epochs,
                                  const StageProgress& progress) {
@@ -67,7 +46,8 @@ Result<Quantized> quantized(const TrainConfig& config, const TrainJob& job, cons
   NAS_TRY(folded, fold(trained));
   q.folded = std::move(folded);
   const int resolution = q.folded.deployment.input.height;
-  const LabelledRows calibration = rows_of(job.feeds.recalibration(), resolution, stage.calibration_images);
+  const LabelledImages calibration =
+      images_of(job.feeds.recalibration(), resolution, stage.calibration_images);
   QuantizeOptions how;
   how.calibration = calibration_named(stage.calibration);
   how.equalise = stage.equalise;

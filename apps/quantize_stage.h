@@ -37,11 +37,4 @@ Result<Quantized> quantized(const TrainConfig& config, const TrainJob& job,
                             const supernet::TrainedNetwork& trained, const QuantizeStage& stage,
                             const StageProgress& progress);
 
-struct LabelledRows {
-  std::vector<std::vector<float>> images;  // H x W x C, normalised
-  std::vector<std::int64_t> labels;
-};
-// At most `limit` images of a list, evenly spread over it (splits are often in the order of classes); 0: all.
-LabelledRows rows_of(const supernet::BatchList& list, int resolution, std::int64_t limit);
-
 }  // namespace nas::apps

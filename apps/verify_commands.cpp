@@ -1,171 +1,78 @@
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <sstream>
 
 #include "apps/command.h"
 #include "apps/export_ledger.h"
-#include "apps/onnx_runtime.h"
 #include "apps/verify.h"
-#include "devices/emulator/qemu.h"
+#include "devices/profile.h"
+#include "latency/measure/session.h"
+#include "latency/table.h"
 #include "space/base/file.h"
+#include "supernet/network_json.h"
 
 namespace nas::apps {
 namespace {
 
 namespace fs = std::filesystem;
 using Record = nlohmann::ordered_json;
-using devices::emulator::Emulator;
 
-// Every file that SHA256SUMS names has the content it had when it was written.
-Result<void> check_sums(const fs::path& folder) {
-  NAS_TRY(sums, read_file(folder / "SHA256SUMS", 1 << 20));
-  std::istringstream lines(sums);
-  int files = 0;
-  for (std::string line; std::getline(lines, line); ++files) {
-    if (line.size() < 67 || line.find("..") != std::string::npos || line[66] == '/')
-      return Error{"SHA256SUMS: not a line of sum and file: \"" + line.substr(0, 80) + "\"", folder.string(),
-                   ErrorKind::verification};
-    const std::string name = line.substr(66);
-    NAS_TRY(sum, sha256_file(folder / name));
-    if (sum != line.substr(0, 64))
-      return Error{"was changed after the export", (folder / name).string(), ErrorKind::verification};
+// What a session's table says of the same layers, beside the counts: "predicted" where the operation begins a
+// kernel of the table, and both sums.
+Result<void> add_predictions(const Context& context, const VerifyOptions& o, std::vector<Record>& rows) {
+  fs::path file = fs::path(context.project) / "sessions" / (o.session + ".jsonl");
+  if (!fs::exists(file)) file = o.session;
+  NAS_TRY(session, latency::load_session(file));
+  NAS_TRY(table, latency::LatencyTable::make(session));
+  NAS_TRY(device, devices::load_profile(session.info.device, fs::path(context.project) / "devices"));
+  NAS_TRY(text, read_file(fs::path(o.folder) / "arch.json", 1 << 26));
+  const Record arch = Record::parse(text, nullptr, false);
+  if (!arch.is_object() || !arch.contains("network"))
+    return Error{"holds no network", o.folder + "/arch.json"};
+  NAS_TRY(network, supernet::network_from_json(arch["network"].dump(), o.folder));
+  NAS_TRY(estimate, table.estimate(network, device.fusion));
+  double counted = 0;
+  for (Record& row : rows) {
+    counted += row["instructions"].get<double>();
+    for (const auto& kernel : estimate.kernels)
+      if (row["operation"] == layer_name(network.layers[static_cast<std::size_t>(kernel.layers.front())]))
+        row["predicted"] = kernel.value;
   }
-  if (files == 0) return Error{"SHA256SUMS names no file", folder.string(), ErrorKind::verification};
+  rows.push_back({{"operation", "all"},
+                  {"instructions", counted},
+                  {"predicted", estimate.value},
+                  {"share", 1},
+                  {"off", (estimate.value - counted) / counted}});
   return {};
 }
 
-Result<devices::emulator::Program> program_of(const fs::path& folder) {
-  devices::emulator::Program program;
-  for (const char* name : {"net.h", "net.c", "test_vectors.h", "test_main.c"}) {
-    NAS_TRY(text, read_file(folder / "c" / name, std::uint64_t{1} << 28));
-    program.sources[name] = std::move(text);
-  }
-  // On this machine the emulator's frame starts nas_main() too, so that both run the same program.
-  program.flags = {"-std=c99", "-O2", "-DNET_BOARD"};
-  return program;
-}
-
-// Vectors in the program, from the header that it is compiled with.
-std::int64_t count_vectors(const devices::emulator::Program& program) {
-  const std::string& text = program.sources.at("test_vectors.h");
-  const std::size_t at = text.find("NET_VECTORS ");
-  return at == std::string::npos ? 0 : std::atoll(text.c_str() + at + 12);
-}
-
-Record row(const std::string& where, std::int64_t vectors,
-           const Result<devices::emulator::EmulatedRun>& run) {
-  Record record{{"runtime", where}};
-  if (!run) {
-    record["state"] = "not run";
-    record["note"] = run.error().message;
-    return record;
-  }
-  record["state"] = run->exit_code == 0 ? "equal" : "differs";
-  if (run->exit_code == 0) {
-    record["images"] = vectors;
-    record["agreement"] = 1.0;
-    record["max_difference"] = 0.0;
-    record["mean_difference"] = 0.0;
-  }
-  if (run->exit_code != 0)
-    record["note"] = std::to_string(run->exit_code) + " vectors differ (99: the program crashed)";
-  if (!run->regions.empty()) record["instructions"] = run->regions.front().total;
-  return record;
-}
-
-}  // namespace
-
-Result<std::vector<Record>> verify_folder(const std::string& path, const std::string& cache) {
-  const fs::path folder = path;
-  NAS_CHECK(check_sums(folder));
-  NAS_TRY(program, program_of(folder));
-  const Emulator emulator(cache);
-  std::vector<Record> rows;
-  const auto on_host = [&]() -> Result<devices::emulator::EmulatedRun> {
-    NAS_TRY(built, emulator.build_host(program));
-    return emulator.run_host(built);
-  };
-  const std::int64_t vectors = count_vectors(program);
-  rows.push_back(row("this machine", vectors, on_host()));
-  for (const char* board_name : {"mps2-an386", "mps2-an500", "netduinoplus2"}) {
-    const auto on_board = [&]() -> Result<devices::emulator::EmulatedRun> {
-      NAS_TRY(board, devices::emulator::find_board(board_name));
-      NAS_TRY(built, emulator.build(board, program));
-      return emulator.run(board, built, {.count = true});
-    };
-    rows.push_back(row(std::string(board_name) + " (emulated)", vectors, on_board()));
-  }
-  for (const char* precision : {"fp32", "int8"})
-    if (fs::exists(folder / (std::string("model.") + precision + ".onnx")))
-      rows.push_back(verify_onnx(folder, precision));
-  return rows;
-}
-
-Result<std::vector<Record>> count_operations(const std::string& path, const std::string& board_name,
-                                             const std::string& cache) {
-  const fs::path folder = path;
-  NAS_TRY(program, program_of(folder));
-  NAS_TRY(text, read_file(folder / "manifest.json", 1 << 24));
-  const Record manifest = Record::parse(text, nullptr, false);
-  NAS_TRY(board, devices::emulator::find_board(board_name));
-  for (const char* flag : {"-include", "nas_board.h", "-DNET_BEFORE(i)=nas_region_begin();",
-                           "-DNET_AFTER(i)=nas_region_end();", "-DNET_NO_REGION"})
-    program.flags.emplace_back(flag);
-  const Emulator emulator(cache);
-  NAS_TRY(built, emulator.build(board, program));
-  NAS_TRY(run, emulator.run(board, built, {.count = true}));
-  // The first image's operations come first.
-  if (!manifest.is_object() || !manifest.contains("operations") ||
-      run.regions.size() < manifest["operations"].size())
-    return Error{"the manifest lists no operations, or more than ran", path, ErrorKind::verification};
-  std::uint64_t total = 0;
-  std::vector<Record> rows;
-  for (std::size_t i = 0; i < manifest["operations"].size(); ++i) total += run.regions[i].total;
-  for (std::size_t i = 0; i < manifest["operations"].size(); ++i) {
-    Record r = manifest["operations"][i];
-    const double share = static_cast<double>(run.regions[i].total) / static_cast<double>(total);
-    r["instructions"] = run.regions[i].total;
-    r["share"] = share;
-    rows.push_back(std::move(r));
-  }
-  return rows;
-}
-
-namespace {
-
-struct VerifyOptions {
-  std::string folder;
-  std::string board;  // count its operations, instead
-};
-
 Result<int> show_operations(const Context& context, const VerifyOptions& o) {
   NAS_TRY(rows, count_operations(o.folder, o.board, cache_folder()));
-  print_records(context,
-                {{"operation", "operation"},
-                 {"output", "output"},
-                 {"macs", "MACs"},
-                 {"instructions", "instructions"},
-                 {"share", "share"}},
-                rows);
+  if (!o.session.empty()) NAS_CHECK(add_predictions(context, o, rows));
+  std::vector<Column> columns{{"operation", "operation"},
+                              {"output", "output"},
+                              {"macs", "MACs"},
+                              {"instructions", "instructions"},
+                              {"share", "share"}};
+  if (!o.session.empty()) columns.insert(columns.end(), {{"predicted", "predicted"}, {"off", "off"}});
+  print_records(context, columns, rows);
   return 0;
 }
 
-Result<int> run_verify(const Context& context, const std::string& folder) {
-  NAS_TRY(rows, verify_folder(folder, cache_folder()));
-  keep_verification(context, folder, rows);
-  print_records(context,
-                {{"runtime", "runtime"},
-                 {"state", "outputs"},
-                 {"instructions", "instructions an image"},
-                 {"note", "note"}},
-                rows);
+Result<int> run_verify(const Context& context, const VerifyOptions& o, const TorchForms& torch) {
+  NAS_TRY(rows, verify_folder(o, torch, cache_folder()));
+  keep_verification(context, o.folder, rows);
+  std::vector<Column> columns{{"runtime", "runtime"}, {"state", "outputs"}};
+  if (!o.run.empty()) columns.push_back({"top1", "top-1"});
+  columns.insert(columns.end(), {{"instructions", "instructions an image"}, {"note", "note"}});
+  print_records(context, columns, rows);
   bool ran = false;
   for (const Record& r : rows) {
     if (r["state"] == "differs")
-      return Error{"the exported forms do not compute the same", folder, ErrorKind::verification};
+      return Error{"the exported forms do not compute the same", o.folder, ErrorKind::verification};
     ran = ran || r["state"] == "equal";
   }
-  if (!ran) return Error{"no runtime could run the export", folder, ErrorKind::verification};
+  if (!ran) return Error{"no runtime could run the export", o.folder, ErrorKind::verification};
   return 0;
 }
 
@@ -177,18 +84,28 @@ std::string cache_folder() {
   return (fs::temp_directory_path() / "hwnas-cache").string();
 }
 
-void add_verify_commands(CLI::App& app, Context& context) {
+void add_verify_commands(CLI::App& app, Context& context, const TorchForms& torch) {
   auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = add_command(
       app, "verify", "Prove that an exported folder computes what it should, everywhere it can run",
-      {"hwnas verify exports/middle", "hwnas verify exports/middle --operations mps2-an386"});
+      {"hwnas verify exports/middle", "hwnas verify exports/middle --operations mps2-an386 --session m4"});
   command->add_option("DIR", options->folder, "An exported folder")->required();
+  command->add_option("--run", options->run,
+                      "The training run it came from: every form's accuracy on its test images");
+  command->add_option("--test-images", options->test_images, "At most so many of them; 0: all")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--operations", options->board,
                       "Count every operation's instructions on this emulated board, instead");
-  command->callback([&context, options] {
-    context.action = [&context, options] {
-      return options->board.empty() ? run_verify(context, options->folder)
-                                    : show_operations(context, *options);
+  command->add_option("--session", options->session,
+                      "With --operations: what this session's latency table predicts");
+  command->callback([&context, options, torch] {
+    context.action = [&context, options, torch]() -> Result<int> {
+      if (!options->board.empty()) return show_operations(context, *options);
+      const bool uses_torch = fs::exists(fs::path(options->folder) / "model.safetensors") ||
+                              fs::exists(fs::path(options->folder) / "model.ts.pt");
+      // Comes back only where that program is not there: those forms are then named as not run.
+      if (uses_torch && !has_torch()) (void)continue_with_torch(context);
+      return run_verify(context, *options, torch);
     };
   });
 }

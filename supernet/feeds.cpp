@@ -125,6 +125,7 @@ BatchList Feeds::mixed(data::Split split) const {
   return list_of(impl_->store, std::move(order), impl_->augmentation, kScoringBatch);
 }
 
+const data::Augmentation& Feeds::view() const { return impl_->augmentation; }
 const data::Store& Feeds::store() const { return *impl_->store; }
 const data::Splits& Feeds::splits() const { return impl_->splits; }
 std::string Feeds::fingerprint() const { return impl_->splits.fingerprint; }

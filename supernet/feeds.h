@@ -5,6 +5,7 @@
 
 #include "space/search_space.h"
 #include "supernet/batch.h"
+#include "supernet/data/augment.h"
 #include "supernet/data/splits.h"
 
 namespace nas::supernet {
@@ -38,6 +39,8 @@ class Feeds {
   // all.
   BatchList mixed(data::Split split) const;
 
+  // How the pictures become numbers: size, mean and deviation of the training split, for whoever deploys.
+  const data::Augmentation& view() const;
   const data::Store& store() const;
   const data::Splits& splits() const;
   std::string fingerprint() const;  // of the splits

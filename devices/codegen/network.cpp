@@ -109,14 +109,23 @@ Result<std::vector<std::int64_t>> scratch_of(const std::vector<NamedKernel>& ker
   return scratch;
 }
 
-std::int64_t constant_bytes(const QuantizedNetwork& network, const std::vector<NamedKernel>& kernels) {
-  std::int64_t bytes = 0;
+std::int64_t constant_bytes(const NamedKernel& kernel) {
+  const auto& params = std::get<Int8Params>(kernel.params);
+  return static_cast<std::int64_t>(params.weights.size() + 4 * params.bias.size() +
+                                   8 * params.multipliers.size() + (params.table ? 256 : 0));
+}
+
+// Sizes per tensor and per op, as exports list them.
+void describe(const QuantizedNetwork& network, const std::vector<NamedKernel>& kernels,
+              const MemoryProgram& program, const ArenaPlan& plan, GeneratedNetwork& made) {
+  made.places.push_back({plan.tensors[0].offset, network.deployment.input.elements()});
+  const std::vector<std::int64_t> alive = live_bytes(program);
   for (std::size_t i = 0; i < kernels.size(); ++i) {
-    const auto& params = std::get<Int8Params>(kernels[i].params);
-    bytes += static_cast<std::int64_t>(network.weights[i].values.size() + 4 * params.bias.size() +
-                                       8 * params.multipliers.size() + (params.table ? 256 : 0));
+    made.places.push_back({plan.tensors[i + 1].offset, network.deployment.ops[i].out.elements()});
+    made.op_weight_bytes.push_back(constant_bytes(kernels[i]));
+    made.op_arena_bytes.push_back(alive[i + 1]);
+    made.weight_bytes += made.op_weight_bytes.back();
   }
-  return bytes;
 }
 
 std::string header_text(const QuantizedNetwork& network, const GeneratedNetwork& made) {
@@ -225,7 +234,7 @@ Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network, const
   NAS_TRY(kernels_text, generate_source(wish, options));
   made.arena_bytes = plan.size.count();
   made.arena_bound = plan.bound.count();
-  made.weight_bytes = constant_bytes(network, wish);
+  describe(network, wish, program, plan, made);
   made.header = header_text(network, made);
   made.source = "#include \"net.h\"\n" + kernels_text + run_text(network, wish, plan);
   for (const NamedKernel& kernel : wish) made.functions.push_back(kernel.name);

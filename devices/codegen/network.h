@@ -12,6 +12,12 @@
 
 namespace nas::devices::codegen {
 
+// Where a tensor lies in the arena.
+struct TensorPlace {
+  std::int64_t offset = 0;
+  std::int64_t bytes = 0;
+};
+
 // A network as one C translation unit.
 struct GeneratedNetwork {
   std::string header;  // net.h: NET_ARENA_BYTES, NET_FLASH_BYTES, shapes, scales and the three functions
@@ -20,6 +26,9 @@ struct GeneratedNetwork {
   std::int64_t arena_bound = 0;        // liveness peak: no plan can be smaller
   std::int64_t weight_bytes = 0;       // constants of the network: weights, biases, multipliers, tables
   std::vector<std::string> functions;  // of every op, in order
+  std::vector<TensorPlace> places;     // of the input and of every op's output, while the next op runs
+  std::vector<std::int64_t> op_weight_bytes;  // constants of every op
+  std::vector<std::int64_t> op_arena_bytes;   // alive while an op runs: tensors and scratch
 };
 
 // Kernel and numbers of op `index`, as the generator takes them. Rounding::twice means all of TensorFlow

@@ -9,8 +9,10 @@
 #include <filesystem>
 
 #include "devices/codegen/network.h"
+#include "devices/codegen/reference.h"
 #include "devices/process.h"
 #include "space/base/file.h"
+#include "supernet/onnx/onnx_outputs.h"
 #include "supernet/quantize/float_executor.h"
 #include "supernet/quantize/quantize.h"
 #include "tests/export/random_network.h"
@@ -84,6 +86,12 @@ class OnnxRuntime : public testing::TestWithParam<Case> {
   fs::path folder_ = fs::temp_directory_path() / ("hwnas-onnx-" + std::to_string(::getpid()));
 };
 
+// Random sub-networks a space: one in every run, ten when asked for (HWNAS_TEST_NETWORKS=10).
+std::uint64_t network_count() {
+  const char* wanted = std::getenv("HWNAS_TEST_NETWORKS");
+  return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 1;
+}
+
 Genotype genotype_of(const SearchSpace& space, std::uint64_t index) {
   Rng rng(21, "onnx", 0, index);
   Genotype g = space.sample(rng);
@@ -94,7 +102,7 @@ Genotype genotype_of(const SearchSpace& space, std::uint64_t index) {
 TEST_P(OnnxRuntime, ComputesTheFloatAndTheIntegerNetworkAsOursDo) {
   const auto space = load_space(GetParam().space, {.classes = 10, .resolutions = {GetParam().resolution}});
   ASSERT_TRUE(space) << to_string(space.error());
-  for (std::uint64_t index = 0; index < 2; ++index) {
+  for (std::uint64_t index = 0; index < network_count(); ++index) {
     const auto trained = random_network(*space, genotype_of(*space, index), 5 + index);
     const auto folded = supernet::fold(trained);
     ASSERT_TRUE(folded) << to_string(folded.error());
@@ -114,7 +122,7 @@ TEST_P(OnnxRuntime, ComputesTheFloatAndTheIntegerNetworkAsOursDo) {
         difference = std::max<double>(difference, std::abs(ours[k] - theirs[10 * i + k]));
       }
     }
-    EXPECT_LE(difference / largest, 2e-5) << GetParam().space;
+    EXPECT_LE(difference / largest, 1e-5) << GetParam().space;
 
     if (!GetParam().integer) return;
     const auto quantized = supernet::quantize(*folded, images, {.calibration = supernet::Calibration::mse});
@@ -142,6 +150,67 @@ TEST_P(OnnxRuntime, ComputesTheFloatAndTheIntegerNetworkAsOursDo) {
     EXPECT_LE(steps, 4) << GetParam().space;
     EXPECT_LE(farthest, 16) << GetParam().space;
   }
+}
+
+// One image's values of an NCHW batch, channels last.
+std::vector<std::int8_t> channels_last(const std::string& batch, const Shape& s, std::size_t image) {
+  const auto plane = static_cast<std::size_t>(s.height * s.width),
+             channels = static_cast<std::size_t>(s.channels);
+  std::vector<std::int8_t> values(plane * channels);
+  for (std::size_t c = 0; c < channels; ++c)
+    for (std::size_t p = 0; p < plane; ++p)
+      values[p * channels + c] = static_cast<std::int8_t>(batch[image * plane * channels + c * plane + p]);
+  return values;
+}
+
+// Operation by operation, each from the inputs that ONNX Runtime itself had: no flipped value travels.
+TEST_P(OnnxRuntime, RoundsEveryOperationOfTheIntegerNetworkAsOursDoes) {
+  const auto space = load_space(GetParam().space, {.classes = 10, .resolutions = {GetParam().resolution}});
+  ASSERT_TRUE(space) << to_string(space.error());
+  // Sums of products, and the rest: means (ours round ties away from zero), adds, gates, tables.
+  std::size_t elements[2] = {}, apart[2] = {};
+  for (std::uint64_t index = 0; index < network_count(); ++index) {
+    const auto folded = *supernet::fold(random_network(*space, genotype_of(*space, index), 5 + index));
+    const Shape in = folded.deployment.input;
+    const auto images = random_images(in, kImages, 3 + index);
+    const auto quantized = *supernet::quantize(folded, images);
+    const auto& ops = quantized.deployment.ops;
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i <= ops.size(); ++i) names.push_back("t" + std::to_string(i) + ".q");
+    const auto open =
+        supernet::onnx_with_outputs(*supernet::write_onnx(quantized, {"int8", {}}), names, "open");
+    ASSERT_TRUE(open);
+    (void)run(*open, images, in);
+    std::vector<std::string> theirs;
+    for (const std::string& name : names) theirs.push_back(*read_file(folder_ / ("logits.f32." + name)));
+    for (std::size_t i = 0; i < ops.size(); ++i) {
+      const auto kernel = *devices::codegen::kernel_of(quantized, i);
+      const auto shape_of = [&](std::int32_t t) {
+        return t == 0 ? in : ops[static_cast<std::size_t>(t) - 1].out;
+      };
+      for (std::size_t image = 0; image < kImages; ++image) {
+        const auto input = [&](int k) {
+          const std::int32_t t = ops[i].inputs[static_cast<std::size_t>(k)];
+          return t < 0 ? std::vector<std::int8_t>()
+                       : channels_last(theirs[static_cast<std::size_t>(t)], shape_of(t), image);
+        };
+        const auto ours = devices::codegen::run_reference(
+            kernel.spec, std::get<devices::codegen::Int8Params>(kernel.params), input(0), input(1),
+            devices::codegen::Rounding::single);
+        const auto found = channels_last(theirs[i + 1], ops[i].out, image);
+        const bool sums = ops[i].part != DeployedPart::none && !needs_table(ops[i].activation);
+        elements[sums] += ours.size();
+        for (std::size_t k = 0; k < ours.size(); ++k) {
+          apart[sums] += ours[k] != found[k];
+          ASSERT_LE(std::abs(ours[k] - found[k]), sums ? 1 : 2) << GetParam().space << " operation " << i;
+        }
+      }
+    }
+  }
+  std::printf("%s: sums %zu of %zu values a step apart, others %zu of %zu\n", GetParam().space, apart[1],
+              elements[1], apart[0], elements[0]);
+  EXPECT_LE(static_cast<double>(apart[1]), std::max(2.0, 1e-5 * static_cast<double>(elements[1])));
+  EXPECT_LE(static_cast<double>(apart[0]), std::max(2.0, 5e-2 * static_cast<double>(elements[0])));
 }
 
 INSTANTIATE_TEST_SUITE_P(Spaces, OnnxRuntime, testing::ValuesIn(kCases), [](const auto& one) {

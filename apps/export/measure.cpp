@@ -1,0 +1,149 @@
+#include "apps/export/measure.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/verify.h"
+#include "devices/emulator/qemu.h"
+#include "supernet/evaluate.h"
+
+namespace nas::apps {
+namespace {
+
+using devices::emulator::Emulator;
+using devices::emulator::Program;
+
+// Runs every image of in.bin, writes the outputs after each other.
+constexpr const char* kStreamMain = R"(
+#include <stdio.h>
+#include "nas_board.h"
+#include "net.h"
+static int8_t arena[NET_ARENA_BYTES] __attribute__((aligned(16)));
+int nas_main(void) {
+  FILE *in = fopen("in.bin", "rb"), *out = fopen("out.bin", "wb");
+  if (!in || !out) return 1;
+  while (fread(net_input(arena), 1, NET_INPUT_BYTES, in) == NET_INPUT_BYTES) {
+    net_run(arena);
+    if (fwrite(net_output(arena), 1, NET_OUTPUTS, out) != NET_OUTPUTS) return 2;
+  }
+  fclose(in);
+  return fclose(out);
+}
+)";
+
+template <class T>
+std::size_t argmax(const T* values, std::size_t n) {
+  return static_cast<std::size_t>(std::max_element(values, values + n) - values);
+}
+
+// All int8 outputs, image after image.
+Result<std::string> int8_outputs(const Subject& s, const devices::codegen::GeneratedNetwork* made,
+                                 const LabelledImages& test) {
+  std::string inputs;
+  for (const Image& image : test.images) {
+    const auto q = on_grid(image, s.quantized->tensors[0]);
+    inputs.append(q.begin(), q.end());
+  }
+  if (made != nullptr) {
+    const Emulator here(cache_folder());
+    const Program program{{{"net.h", made->header}, {"net.c", made->source}, {"main.c", kStreamMain}},
+                          {"-std=c99", "-O3", "-march=native"}};
+    if (const auto built = here.build_host(program)) {
+      devices::emulator::RunOptions options;
+      options.timeout = std::chrono::hours(2);
+      options.files["in.bin"] = inputs;
+      options.wanted = {"out.bin"};
+      NAS_TRY(run, here.run_host(*built, options));
+      return run.files.at("out.bin");
+    }
+  }
+  std::string outputs;
+  for (const Image& image : test.images) {
+    NAS_TRY(out, devices::codegen::run_reference(*s.quantized, on_grid(image, s.quantized->tensors[0])));
+    outputs.append(out.begin(), out.end());
+  }
+  return outputs;
+}
+
+Result<std::vector<float>> float_outputs(const Subject& s, const LabelledImages& test) {
+  constexpr std::size_t kAtOnce = 200;
+  std::vector<float> all;
+  for (std::size_t from = 0; from < test.images.size(); from += kAtOnce) {
+    Image pixels;
+    for (std::size_t i = from; i < std::min(from + kAtOnce, test.images.size()); ++i)
+      pixels.insert(pixels.end(), test.images[i].begin(), test.images[i].end());
+    NAS_TRY(some, supernet::logits(s.trained, pixels));
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
+}
+
+}  // namespace
+
+Result<Agreement> compare(const Subject& s, const devices::codegen::GeneratedNetwork* made,
+                          const LabelledImages& test) {
+  Agreement a;
+  a.images = test.images.size();
+  NAS_TRY(exact, float_outputs(s, test));
+  std::string rounded;
+  if (s.quantized) {
+    NAS_TRY(outputs, int8_outputs(s, made, test));
+    rounded = std::move(outputs);
+  }
+  const std::size_t classes = exact.size() / std::max<std::size_t>(1, a.images);
+  for (std::size_t i = 0; i < a.images; ++i) {
+    const auto label = static_cast<std::size_t>(test.labels[i]);
+    const std::size_t answer = argmax(exact.data() + i * classes, classes);
+    a.float_right += answer == label;
+    if (rounded.size() != exact.size()) continue;
+    const auto* q = reinterpret_cast<const std::int8_t*>(rounded.data()) + i * classes;
+    a.int8_right += argmax(q, classes) == label;
+    a.same += argmax(q, classes) == answer;
+    for (std::size_t k = 0; k < classes; ++k) {
+      const double off =
+          std::fabs(supernet::from_grid(q[k], s.quantized->tensors.back()) - exact[i * classes + k]);
+      a.largest_difference = std::max(a.largest_difference, off);
+      a.mean_difference += off / static_cast<double>(exact.size());
+    }
+  }
+  return a;
+}
+
+Result<std::optional<Instructions>> count_instructions(const ExportFiles& files,
+                                                       const devices::DeviceProfile& device,
+                                                       std::size_t operations) {
+  using devices::TransportKind;
+  if (!device.counts_instructions()) return std::optional<Instructions>{};
+  Program program;
+  for (const char* name : {"net.h", "net.c", "test_vectors.h", "test_main.c"})
+    program.sources[name] = files.at(std::string("c/") + name);
+  program.flags = {"-std=c99",
+                   "-O2",
+                   "-DNET_BOARD",
+                   "-include",
+                   "nas_board.h",
+                   "-DNET_BEFORE(i)=nas_region_begin();",
+                   "-DNET_AFTER(i)=nas_region_end();",
+                   "-DNET_NO_REGION"};
+  const Emulator emulator(cache_folder());
+  Result<devices::emulator::EmulatedRun> run = Error{};
+  if (device.transport.kind == TransportKind::qemu_system) {
+    NAS_TRY(board, devices::emulator::find_board(device.transport.machine));
+    NAS_TRY(built, emulator.build(board, program));
+    run = emulator.run(board, built, {.count = true});
+  } else {
+    NAS_TRY(built, emulator.build_aarch64(program));
+    run = emulator.run_aarch64(device.transport.machine, built, {.count = true});
+  }
+  if (!run) return run.error();
+  if (run->regions.size() < operations)
+    return Error{"the network did not run to its end", device.name, ErrorKind::device};
+  Instructions counted;
+  for (std::size_t i = 0; i < operations; ++i) {
+    counted.operations.push_back(run->regions[i].total);
+    counted.total += run->regions[i].total;
+  }
+  return std::optional(std::move(counted));
+}
+
+}  // namespace nas::apps

@@ -1,0 +1,108 @@
+#include "apps/export/subject.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "space/base/file.h"
+#include "supernet/evaluate.h"
+
+namespace nas::apps {
+
+namespace fs = std::filesystem;
+using namespace nas::supernet;
+
+LabelledImages images_of(const BatchList& list, int resolution, std::int64_t limit) {
+  LabelledImages out;
+  if (list.batches == 0) return out;
+  Batch batch;
+  list.build(resolution, 0, batch);
+  const std::size_t full = batch.size();
+  list.build(resolution, list.batches - 1, batch);
+  const std::size_t total = full * static_cast<std::size_t>(list.batches - 1) + batch.size();
+  const std::size_t count = limit > 0 ? std::min(total, static_cast<std::size_t>(limit)) : total;
+  std::size_t loaded = static_cast<std::size_t>(list.batches - 1);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t place = i * total / count, wanted = place / full;
+    if (wanted != std::exchange(loaded, wanted))
+      list.build(resolution, static_cast<std::int64_t>(wanted), batch);
+    const std::size_t size = batch.pixels.size() / batch.size();
+    const auto start = batch.pixels.begin() + static_cast<std::ptrdiff_t>(place % full * size);
+    out.images.emplace_back(start, start + static_cast<std::ptrdiff_t>(size));
+    out.labels.push_back(batch.labels[place % full]);
+    out.places.push_back(place);
+  }
+  return out;
+}
+
+std::vector<std::int8_t> on_grid(const Image& image, const Quantization& grid) {
+  std::vector<std::int8_t> q;
+  q.reserve(image.size());
+  for (const float v : image) q.push_back(to_grid(v, grid));
+  return q;
+}
+
+Image planes_of(const Image& image, const Shape& s) {
+  Image planes(image.size());
+  const auto plane = static_cast<std::size_t>(s.height * s.width),
+             channels = static_cast<std::size_t>(s.channels);
+  for (std::size_t p = 0; p < plane; ++p)
+    for (std::size_t c = 0; c < channels; ++c) planes[c * plane + p] = image[p * channels + c];
+  return planes;
+}
+
+Result<ExportSource> ExportSource::open(const std::string& run) {
+  TrainConfig config;
+  NAS_CHECK(read_train_config(run + "/config.json", config));
+  const fs::path weights = fs::path(run) / "supernet.safetensors";
+  std::error_code ignored;
+  if (!fs::exists(weights, ignored))
+    return usage_error(
+        "this training run has not finished: it has no supernet.safetensors; `hwnas train` with the "
+        "same --out continues it",
+        run);
+  NAS_TRY(sum, sha256_file(weights));
+  NAS_TRY(job, open_train_job(config));
+  NAS_TRY(loaded, load_supernet(weights, job.space, {config.seed, config.device}));
+  if (loaded.provenance.steps == 0)
+    return usage_error("these weights were never trained (0 steps)", weights.string());
+  return ExportSource(std::move(config), std::move(job), std::move(loaded), sum);
+}
+
+Result<Subject> ExportSource::subject(const std::string& network, const ExportOptions& o,
+                                      bool integer) const {
+  NAS_TRY(genotype, genotype_named(job_.space, network));
+  Subject s;
+  s.genotype = job_.space.text(genotype);
+  Provenance provenance = loaded_.provenance;
+  provenance.genotype = s.genotype;
+  provenance.note = "extracted, statistics recalibrated";
+  NAS_TRY(trained,
+          extract(loaded_.supernet, job_.space.lower(genotype), job_.feeds.recalibration(), provenance));
+  s.trained = std::move(trained);
+  if (o.stage.finetune > 0) {
+    NAS_TRY(tuned, finetuned(config_, s.trained, o.stage.finetune,
+                             [](const std::string&, std::int64_t, std::int64_t) {}));
+    s.trained = std::move(tuned);
+  }
+  const int resolution = s.trained.network.layers.front().out.height;
+  const BatchList test = job_.feeds.scoring(data::Split::test);
+  s.vectors = images_of(test, resolution, kExportVectors);
+  const auto& indices = job_.feeds.splits()[data::Split::test];
+  for (const std::size_t place : s.vectors.places)
+    s.vector_names.push_back(job_.feeds.store().name(indices[place]));
+  auto folded = fold(s.trained);
+  if (!folded) {
+    s.why_not_deployable = folded.error().message;
+    return s;
+  }
+  s.folded = std::move(*folded);
+  if (!integer) return s;
+  NAS_TRY(made, quantized(config_, job_, s.trained, o.stage,
+                          [](const std::string&, std::int64_t, std::int64_t) {}));
+  s.folded = std::move(made.folded);
+  s.quantized = std::move(made.network);
+  return s;
+}
+
+}  // namespace nas::apps

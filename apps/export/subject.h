@@ -1,0 +1,66 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/export.h"
+#include "apps/train_job.h"
+#include "supernet/quantize/folding.h"
+#include "supernet/quantize/quantize.h"
+#include "supernet/train.h"
+
+namespace nas::apps {
+
+using Image = std::vector<float>;  // H x W x C, normalised
+
+struct LabelledImages {
+  std::vector<Image> images;
+  std::vector<std::int64_t> labels;
+  std::vector<std::size_t> places;  // in the list
+};
+
+// At most `limit` images of a list, spread evenly over it (splits are often in the order of classes); 0: all.
+LabelledImages images_of(const supernet::BatchList& list, int resolution, std::int64_t limit);
+
+// One trained network, and all that its export says about it.
+struct Subject {
+  std::string genotype;
+  supernet::TrainedNetwork trained;
+  std::optional<supernet::FoldedNetwork> folded;  // absent: a layer has no form for devices
+  std::optional<QuantizedNetwork> quantized;      // where a form asks for it
+  std::string why_not_deployable;
+  LabelledImages vectors;                 // the first images of the test split
+  std::vector<std::string> vector_names;  // files they come from
+};
+
+// A finished training run: weights, images, space. Opened once for all networks of a front.
+class ExportSource {
+ public:
+  // Fails on a folder without a finished training, weights of another space, or weights never trained.
+  static Result<ExportSource> open(const std::string& run);
+
+  // Extracts (statistics recalibrated), folds, and quantises when `integer`.
+  Result<Subject> subject(const std::string& network, const ExportOptions& options, bool integer) const;
+
+  const TrainJob& job() const { return job_; }
+  const TrainConfig& config() const { return config_; }
+  const std::string& checkpoint_sum() const { return checkpoint_sum_; }
+
+ private:
+  ExportSource(TrainConfig config, TrainJob job, supernet::LoadedSupernet loaded, std::string sum)
+      : config_(std::move(config)),
+        job_(std::move(job)),
+        loaded_(std::move(loaded)),
+        checkpoint_sum_(std::move(sum)) {}
+  TrainConfig config_;
+  TrainJob job_;
+  supernet::LoadedSupernet loaded_;
+  std::string checkpoint_sum_;
+};
+
+// Real values on the grid of a tensor.
+std::vector<std::int8_t> on_grid(const Image& image, const Quantization& grid);
+// Rows, columns, channels to channels, rows, columns.
+Image planes_of(const Image& image, const Shape& shape);
+
+}  // namespace nas::apps

@@ -1,0 +1,148 @@
+#include <sstream>
+
+#include "apps/verify.h"
+#include "apps/verify/parity.h"
+#include "devices/emulator/qemu.h"
+#include "space/base/file.h"
+
+namespace nas::apps {
+namespace {
+
+namespace fs = std::filesystem;
+using Record = nlohmann::ordered_json;
+
+// Every file that SHA256SUMS names has the content it had when it was written.
+Result<void> check_sums(const fs::path& folder) {
+  NAS_TRY(sums, read_file(folder / "SHA256SUMS", 1 << 20));
+  std::istringstream lines(sums);
+  int files = 0;
+  for (std::string line; std::getline(lines, line); ++files) {
+    if (line.size() < 67 || line.find("..") != std::string::npos || line[66] == '/')
+      return Error{"SHA256SUMS: not a line of sum and file: \"" + line.substr(0, 80) + "\"", folder.string(),
+                   ErrorKind::verification};
+    const std::string name = line.substr(66);
+    auto sum = sha256_file(folder / name);
+    if (!sum) return Error{sum.error().message, (folder / name).string(), ErrorKind::verification};
+    if (*sum != line.substr(0, 64))
+      return Error{"was changed after the export", (folder / name).string(), ErrorKind::verification};
+  }
+  if (files == 0) return Error{"SHA256SUMS names no file", folder.string(), ErrorKind::verification};
+  return {};
+}
+
+Record pair_record(const Pair& p) {
+  return {{"a", p.a},
+          {"b", p.b},
+          {"images", p.images},
+          {"top1_agreement", p.top1_agreement},
+          {"max_difference", p.largest},
+          {"mean_difference", p.mean},
+          {"first_layer_apart", p.first_apart}};
+}
+
+// How far a form is from the reference of its kind: numbers for the store, words for people.
+void add_difference(const ExportedFolder& folder, const FormRun& form, const std::vector<FormRun>& references,
+                    Record& row) {
+  for (const FormRun& r : references) {
+    const bool same_kind =
+        r.kind == form.kind || (form.kind == FormKind::onnx && r.kind == FormKind::integer);
+    if (!same_kind || r.logits.size() != form.logits.size()) continue;
+    const Pair p = compare_forms(folder, r, form);
+    row["images"] = p.images;
+    row["agreement"] = p.top1_agreement;
+    row["max_difference"] = p.largest;
+    row["mean_difference"] = p.mean;
+    char note[128];
+    std::snprintf(note, sizeof note, "same answer on %.4g %%; logits differ by %.2g on average, %.2g at most",
+                  100 * p.top1_agreement, p.mean, p.largest);
+    row["note"] = note;
+    return;
+  }
+}
+
+// parity.json: what the forms gave, and every two of them beside each other.
+Record parity_record(const ExportedFolder& folder, const std::vector<FormRun>& runs,
+                     const std::vector<Record>& rows) {
+  Record pairs = Record::array();
+  for (std::size_t i = 0; i < runs.size(); ++i)
+    for (std::size_t j = i + 1; j < runs.size(); ++j)
+      if (!runs[i].logits.empty() && !runs[j].logits.empty())
+        pairs.push_back(pair_record(compare_forms(folder, runs[i], runs[j])));
+  return {{"forms", rows}, {"pairs", pairs}};
+}
+
+// Accuracy of every form on the training run's test images.
+Result<void> add_accuracies(const VerifyOptions& o, const ExportedFolder& folder, const TorchForms& torch,
+                            const std::string& cache, std::vector<Record>& rows) {
+  if (!torch.test_images) return Error{"test images need the build with LibTorch", o.run, ErrorKind::device};
+  NAS_TRY(images, torch.test_images(o.run, folder, o.test_images));
+  const auto runs = run_forms(folder, images, torch, cache, {.boards = false, .tensors = false});
+  for (Record& row : rows)
+    for (const FormRun& run : runs)
+      if (row["runtime"] == run.name && !run.logits.empty()) {
+        row["top1"] = accuracy(folder, run, images);
+        row["test_images"] = images.count;
+      }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<Record>> verify_folder(const VerifyOptions& o, const TorchForms& torch,
+                                          const std::string& cache) {
+  const fs::path path = o.folder;
+  NAS_CHECK(check_sums(path));
+  NAS_TRY(folder, read_export(path));
+  NAS_TRY(images, stored_images(folder));
+  const auto references = stored_references(folder);
+  const auto runs = run_forms(folder, images, torch, cache, {});
+  std::vector<Record> rows;
+  for (const FormRun& run : runs) {
+    Record row{{"runtime", run.name}, {"state", verdict(folder, run, references)}};
+    if (run.instructions > 0) row["instructions"] = static_cast<std::uint64_t>(run.instructions);
+    row["note"] = run.note;
+    if (!run.logits.empty()) add_difference(folder, run, references, row);
+    rows.push_back(std::move(row));
+  }
+  if (!o.run.empty()) NAS_CHECK(add_accuracies(o, folder, torch, cache, rows));
+  NAS_CHECK(write_file(path / "parity.json", parity_record(folder, runs, rows).dump(1) + "\n"));
+  return rows;
+}
+
+Result<std::vector<Record>> count_operations(const std::string& path, const std::string& board_name,
+                                             const std::string& cache) {
+  NAS_TRY(folder, read_export(path));
+  devices::emulator::Program program;
+  for (const char* name : {"net.h", "net.c", "test_vectors.h", "test_main.c"}) {
+    NAS_TRY(text, read_file(folder.path / "c" / name, std::uint64_t{1} << 28));
+    program.sources[name] = std::move(text);
+  }
+  program.flags = {"-std=c99",
+                   "-O2",
+                   "-DNET_BOARD",
+                   "-include",
+                   "nas_board.h",
+                   "-DNET_BEFORE(i)=nas_region_begin();",
+                   "-DNET_AFTER(i)=nas_region_end();",
+                   "-DNET_NO_REGION"};
+  NAS_TRY(board, devices::emulator::find_board(board_name));
+  const devices::emulator::Emulator emulator(cache);
+  NAS_TRY(built, emulator.build(board, program));
+  NAS_TRY(run, emulator.run(board, built, {.count = true}));
+  // The first image's operations come first.
+  const Record operations = folder.manifest.value("operations", Record::array());
+  if (operations.empty() || run.regions.size() < operations.size())
+    return Error{"the manifest lists no operations, or more than ran", path, ErrorKind::verification};
+  std::uint64_t total = 0;
+  std::vector<Record> rows;
+  for (std::size_t i = 0; i < operations.size(); ++i) total += run.regions[i].total;
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    Record r = operations[i];
+    r["instructions"] = run.regions[i].total;
+    r["share"] = static_cast<double>(run.regions[i].total) / static_cast<double>(total);
+    rows.push_back(std::move(r));
+  }
+  return rows;
+}
+
+}  // namespace nas::apps

@@ -1,0 +1,112 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "tests/apps/program.h"
+
+// hwnas export and hwnas verify as users meet them: one small supernet, trained for a moment, and all that
+// can be done with it.
+namespace nas::apps {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using testing::AnyOf;
+using testing::HasSubstr;
+using testing::MatchesRegex;
+
+class Export : public ProgramTest {
+ protected:
+  void train() {
+    ASSERT_EQ(
+        hwnas("-q train --space tiny --data procedural:classes=4,count=400,side=24,difficulty=0.05 --recipe "
+              "sandwich --length 0.03 --batch 64 --out net"),
+        0)
+        << errors_;
+  }
+  // Folders and files of exports/, those half written included.
+  std::size_t exported() const {
+    std::error_code ignored;
+    return static_cast<std::size_t>(
+        std::distance(fs::directory_iterator(project_ / "exports", ignored), fs::directory_iterator()));
+  }
+};
+
+TEST_F(Export, WritesEveryFormAndVerifyFindsThemEqualUntilAFileIsChanged) {
+  train();
+  const std::string middle =
+      "-f json export middle --run net --test-images 40 --device cortex-m4-qemu --out exports/";
+  ASSERT_EQ(hwnas(middle), 0) << errors_;
+  const Json record = Json::parse(output_);
+  const fs::path folder = project_ / record["folder"].get<std::string>();
+  EXPECT_THAT(folder.filename().string(), MatchesRegex("cortex-m4_lat@[0-9.]+Minstr_top1@[0-9.]+_int8"));
+  EXPECT_EQ(record["forms"].size(), 7U);
+  for (const char* file :
+       {"model.ts.pt", "model.fp32.onnx", "model.int8.onnx", "model.fp32.tflite", "model.int8.tflite",
+        "model.safetensors", "arch.json", "arch.svg", "MODEL_CARD.md", "layers.csv", "labels.txt",
+        "preprocess.json", "c/net.c", "c/Makefile", "c/board/mps2-an386.ld"})
+    EXPECT_TRUE(fs::exists(folder / file)) << file;
+  const Json manifest = Json::parse(*read_file(folder / "manifest.json"));
+  for (const auto& [name, m] : manifest["metrics"].items())
+    for (const char* part : {"value", "unit", "source", "error"})
+      EXPECT_TRUE(m.contains(part)) << name << " " << part;
+  EXPECT_EQ(manifest["provenance"]["checkpoint_sha256"], *sha256_file(project_ / "net/supernet.safetensors"));
+  EXPECT_NE(manifest["preprocessing"]["mean"][0], 0.485);  // of these images, not ImageNet's
+  std::int64_t counted = 0;
+  for (const Json& operation : manifest["operations"])
+    counted += operation["instructions"].get<std::int64_t>();
+  EXPECT_EQ(counted, manifest["metrics"]["instructions"]["value"]);
+
+  ASSERT_EQ(hwnas("-f json verify " + folder.string()), 0) << errors_ << output_;
+  for (const Json& row : Json::parse(output_))
+    EXPECT_THAT(row["state"].get<std::string>(), AnyOf("equal", "not run")) << row.dump();
+  EXPECT_GT(Json::parse(*read_file(folder / "parity.json"))["pairs"].size(), 10U);
+
+  // The same network again: the same bytes.
+  ASSERT_EQ(hwnas("-f json export middle --run net --test-images 40 --device cortex-m4-qemu --out again"), 0)
+      << errors_;
+  EXPECT_EQ(bytes("again/SHA256SUMS"), *read_file(folder / "SHA256SUMS"));
+  EXPECT_EQ(hwnas("export middle --run net --out again"), 2);
+  EXPECT_THAT(errors_, HasSubstr("is an exported folder already"));
+
+  std::string damaged = *read_file(folder / "model.int8.tflite");
+  damaged.back() = static_cast<char>(damaged.back() ^ 1);
+  ASSERT_TRUE(write_file(folder / "model.int8.tflite", damaged));
+  EXPECT_EQ(hwnas("verify " + folder.string()), 4);
+  EXPECT_THAT(errors_, HasSubstr("model.int8.tflite: error: was changed after the export"));
+}
+
+TEST_F(Export, SaysWhatIsWrongAndLeavesNoHalfFolder) {
+  train();
+  EXPECT_EQ(hwnas("export middle --run net --to onnx,coreml --out exports/"), 2);
+  EXPECT_THAT(errors_, HasSubstr("a form must be one of torchscript, onnx, onnx-int8"));
+  put("devices/small.json", R"({"name": "small", "description": "too small", "kind": "mcu", "engine": "c",
+    "core": "cortex-m4", "ram_bytes": 4096, "flash_bytes": 1048576, "precisions": ["int8"],
+    "transport": {"kind": "qemu-system", "machine": "netduinoplus2"},
+    "compiler": {"program": "arm-none-eabi-gcc", "flags": ["-std=c99", "-O2"]}})");
+  EXPECT_EQ(hwnas("export largest --run net --to c --device small --out exports/"), 3) << errors_;
+  EXPECT_THAT(errors_, HasSubstr("too many; most at "));
+  EXPECT_EQ(exported(), 0U);
+
+  put("unfinished/config.json", bytes("net/config.json"));
+  EXPECT_EQ(hwnas("export middle --run unfinished"), 2);
+  EXPECT_THAT(errors_, HasSubstr("this training run has not finished"));
+  std::string other = bytes("net/config.json");
+  other.replace(other.find("\"tiny\""), 6, "\"cifar-mbv3\"");
+  put("wrong/config.json", other);
+  fs::copy_file(project_ / "net/supernet.safetensors", project_ / "wrong/supernet.safetensors");
+  EXPECT_NE(hwnas("export middle --run wrong"), 0);
+  EXPECT_THAT(errors_, HasSubstr("space"));
+
+  for (const int after : {900, 1300, 1700}) {
+    killed("export middle --run net --out exports/killed", std::chrono::milliseconds(after));
+    if (fs::exists(project_ / "exports/killed")) {
+      EXPECT_TRUE(fs::exists(project_ / "exports/killed/SHA256SUMS"));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nas::apps
