@@ -197,7 +197,7 @@ Result<void> plan_profile(StagePlan& plan, const Facts& f, const Target& t, bool
   plan.unit = "kernels";
   plan.source = "measured now";  // the kernels; their time by the measuring rule
   // Kernels that an earlier target's session of the same device holds are not measured again.
-  set_seconds(plan, shared ? 0.5 : latency::estimated_seconds(device, kernels, {}), 3, 2);
+  set_seconds(plan, shared ? 0.5 : latency::estimated_seconds(device, kernels, {}, false).seconds, 3, 2);
   plan.disk_bytes = 600 * plan.amount;
   plan.memory_bytes = kPlainMemory;
   return {};
