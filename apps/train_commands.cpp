@@ -208,8 +208,8 @@ Result<std::optional<FolderLock>> lock_run(const TrainConfig& config, Ranks* ran
 
 Result<int> train_supernet(const Context& context, const TrainConfig& config, Ranks* ranks) {
   NAS_TRY(prepared, prepare(config, leads(ranks)));
-  NAS_TRY(lock, lock_run(config, ranks));
   NAS_TRY(job, open_part(config, ranks));
+  NAS_TRY(lock, lock_run(config, ranks));  // what is refused leaves no folder
   TrainLedger ledger(context, config, job, "supernet", leads(ranks));
   return ledger.end(train_supernet_of(context, config, job, prepared, ranks, ledger));
 }
@@ -233,6 +233,7 @@ Result<int> train_network(const Context& context, TrainConfig config, const std:
   // Every batch has the network's own resolution.
   config.resolutions = {start.network.layers.front().out.height};
   NAS_TRY(job, open_part(config, ranks));
+  NAS_TRY(lock, lock_run(config, ranks));  // what is refused leaves no folder
   Provenance provenance = start.provenance;
   if (!further) {
     NAS_TRY(network, network_named(job.space, which));  // now with the images' number of classes
@@ -248,7 +249,6 @@ Result<int> train_network(const Context& context, TrainConfig config, const std:
                       ? Supernet::of(start, config.device)
                       : Supernet::of(start.network, start.batch_norm_epsilon, {config.seed, config.device}));
   const std::filesystem::path out = config.out;
-  NAS_TRY(lock, lock_run(config, ranks));
   TrainLedger ledger(context, config, job, which, leads(ranks));
   NAS_CHECK(keep_config(config, ranks));
   describe(context, config, job, single, "network " + which, prepared.kernels);

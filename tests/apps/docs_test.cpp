@@ -96,7 +96,7 @@ TEST_F(Docs, EveryCommandAndOptionExists) {
       while (at < words.size() && words[at].starts_with("-")) ++at;
       if (at >= words.size()) continue;
       const std::string where = page.filename().string() + ": " + command;
-      static const std::regex name("[a-z]+(\\|[a-z]+)*");
+      static const std::regex name("[a-z-]+(\\|[a-z-]+)*");
       ASSERT_TRUE(std::regex_match(words[at], name)) << where;
       const std::string first = words[at].substr(0, words[at].find('|'));
       ASSERT_THAT(help(first), HasSubstr("Usage: hwnas")) << where;

@@ -76,8 +76,8 @@ class LedgerTest : public testing::Test {
   }
   bool clean() const { return hwnas({"db", "check"}).ok(); }
   void wait_for(const fs::path& path) const {
-    for (int i = 0; i < 3000 && !fs::exists(path); ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    for (int i = 0; i < 30000 && !fs::exists(path); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   fs::path project_ = fs::temp_directory_path() / ("hwnas-ledger-" + std::to_string(::getpid()));
 };
@@ -150,7 +150,7 @@ TEST_F(LedgerTest, AStoreLockedForTooLongIsToldAndTheSearchGoesOn) {
 }
 
 TEST_F(LedgerTest, AKilledSearchIsCalledInterruptedAndItsContinuationIsTheSameRun) {
-  configure("30000evals");
+  configure("100000evals");
   ASSERT_TRUE(search().ok());
   const std::string wanted = *read_file(project_ / "runs/toy/front.json");
   const Json rows = listed("candidates", "toy");
@@ -158,6 +158,7 @@ TEST_F(LedgerTest, AKilledSearchIsCalledInterruptedAndItsContinuationIsTheSameRu
   fs::remove(project_ / "hwnas.db");
   const pid_t child = start_search();
   wait_for(project_ / "runs/toy/candidates.jsonl");
+  ::kill(child, SIGSTOP);  // it must not end before the second one looks
   const auto second = search();
   EXPECT_EQ(second.exit_code, 7) << "two searches must not write one folder";
   EXPECT_THAT(second.errors, HasSubstr("another hwnas process works in this folder"));

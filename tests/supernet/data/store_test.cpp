@@ -269,7 +269,7 @@ TEST(Splits, RefuseTooFewPictures) {
   put_classes(root, 1, 1);
   const auto one = *open_dataset(root.string());
   EXPECT_THAT(split_store(*one).error().message,
-              HasSubstr("class 'class0' has 1 pictures to divide; required: at least 3"));
+              HasSubstr("class 'class0' has 1 picture to divide; required: at least 3"));
   EXPECT_THAT(split_store(*one, {.validation = 0.8, .test = 0.5}).error().message,
               HasSubstr("must leave 0.1 for training"));
   fs::remove_all(root);
