@@ -43,6 +43,16 @@ function(hwnas_test name)
     ENVIRONMENT "OMP_WAIT_POLICY=passive")
 endfunction()
 
+# hwnas_program_test(NAME ...): a test that runs the program itself, at HWNAS_PROGRAM.
+function(hwnas_program_test name)
+  hwnas_test(${name} ${ARGN})
+  target_compile_definitions(${name} PRIVATE HWNAS_PROGRAM="$<TARGET_FILE:hwnas>")
+  add_dependencies(${name} hwnas)
+  if(HWNAS_TORCH)
+    add_dependencies(${name} hwnas-torch)
+  endif()
+endfunction()
+
 # hwnas_benchmark(NAME SOURCES ... DEPENDS ...): one Google Benchmark program.
 function(hwnas_benchmark name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
