@@ -18,20 +18,6 @@ Quantization grid_after(Activation activation) {
   return {0.03, positive ? -128 : 3};
 }
 
-std::int64_t weights_per_channel(const DeployedOp& op) {
-  const std::int64_t window = std::int64_t{op.kernel} * op.kernel;
-  switch (op.kind) {
-    case DeployedKind::conv:
-      return window * op.in.channels;
-    case DeployedKind::depthwise:
-      return window;
-    case DeployedKind::fully_connected:
-      return op.in.elements();
-    default:
-      return 0;
-  }
-}
-
 // Weights spread evenly with scales that keep the result inside its grid.
 QuantizedWeights draw_weights(const DeployedOp& op, double input_scale, double output_scale, Rng& rng) {
   QuantizedWeights weights;

@@ -151,6 +151,20 @@ bool needs_table(Activation activation) {
   return activation != Activation::none && activation != Activation::relu && activation != Activation::relu6;
 }
 
+std::int64_t weights_per_channel(const DeployedOp& op) {
+  const std::int64_t window = std::int64_t{op.kernel} * op.kernel;
+  switch (op.kind) {
+    case DeployedKind::conv:
+      return window * op.in.channels;
+    case DeployedKind::depthwise:
+      return window;
+    case DeployedKind::fully_connected:
+      return op.in.elements();
+    default:
+      return 0;
+  }
+}
+
 bool can_run_in_place(const DeployedOp& op) {
   switch (op.kind) {
     case DeployedKind::depthwise:

@@ -42,6 +42,9 @@ struct Deployment {
   std::vector<DeployedOp> ops;
 };
 
+// Weights that make one output channel; 0 for operations without weights.
+std::int64_t weights_per_channel(const DeployedOp& op);
+
 // Fails on a layer that has no such form (transformers, grouped convolutions, batch norms that follow no
 // convolution), naming the layer.
 Result<Deployment> deploy(const Network& network);

@@ -6,30 +6,13 @@
 #include "space/base/rng.h"
 
 namespace nas::supernet {
-namespace {
-
-std::int64_t terms_of(const DeployedOp& op) {
-  const std::int64_t window = std::int64_t{op.kernel} * op.kernel;
-  switch (op.kind) {
-    case DeployedKind::conv:
-      return window * op.in.channels;
-    case DeployedKind::depthwise:
-      return window;
-    case DeployedKind::fully_connected:
-      return op.in.elements();
-    default:
-      return 0;
-  }
-}
-
-}  // namespace
 
 FoldedNetwork drawn_network(Deployment deployment, const std::string& name) {
   FoldedNetwork folded{std::move(deployment), {}};
   Rng rng(hash_text(name).low, "drawn network");
   for (const DeployedOp& op : folded.deployment.ops) {
     FoldedWeights& weights = folded.weights.emplace_back();
-    const std::int64_t terms = terms_of(op);
+    const std::int64_t terms = weights_per_channel(op);
     if (terms == 0) continue;
     const double spread = std::sqrt(6.0 / static_cast<double>(terms));
     for (std::int64_t i = 0; i < terms * op.out.channels; ++i)

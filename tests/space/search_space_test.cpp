@@ -6,6 +6,7 @@
 
 #include "space/rounding.h"
 #include "space/search_space.h"
+#include "tests/space/small_space.h"
 
 namespace nas {
 namespace {
@@ -68,22 +69,6 @@ TEST(BuiltinSpaces, RoundTripThroughTextAndJson) {
       EXPECT_EQ(*from_json, g);
     }
   }
-}
-
-constexpr const char* kSmall = R"({
-  "name": "small", "classes": 4, "resolution": [8, 16],
-  "stem": {"channels": 8, "stride": 2},
-  "stages": [
-    {"channels": [8, 16], "depth": [1, 2, 3], "kernel": [3, 5], "expand": [2, 4], "stride": 1},
-    {"block": "basic", "channels": 16, "depth": [1, 2], "genes": "stage", "kernel": 3, "stride": 2, "weight_bits": [4, 8]}
-  ],
-  "head": [{"kind": "pool"}]
-})";
-
-SearchSpace small_space() {
-  auto space = parse_space(kSmall, "small.json");
-  EXPECT_TRUE(space) << to_string(space.error());
-  return *space;
 }
 
 TEST(SearchSpaceType, EnumeratesEveryCanonicalGenotypeOnceInOrder) {

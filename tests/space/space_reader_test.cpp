@@ -4,19 +4,10 @@
 
 #include "space/base/file.h"
 #include "space/search_space.h"
+#include "tests/space/small_space.h"
 
 namespace nas {
 namespace {
-
-constexpr const char* kSmall = R"({
-  "name": "small", "classes": 4, "resolution": [8, 16],
-  "stem": {"channels": 8, "stride": 2},
-  "stages": [
-    {"channels": [8, 16], "depth": [1, 2, 3], "kernel": [3, 5], "expand": [2, 4], "stride": 1},
-    {"block": "basic", "channels": 16, "depth": [1, 2], "genes": "stage", "kernel": 3, "stride": 2, "weight_bits": [4, 8]}
-  ],
-  "head": [{"kind": "pool"}]
-})";
 
 TEST(SpaceReader, ReportsEveryMistakeWithItsPlace) {
   const std::string text = R"({
@@ -82,7 +73,7 @@ TEST(SpaceReader, SuggestsTheNearestBuiltInName) {
 }
 
 TEST(SpaceReader, SurvivesThousandsOfMutatedDefinitions) {
-  const std::string original = kSmall;
+  const std::string original = kSmallSpace;
   int accepted = 0;
   for (std::uint64_t i = 0; i < 4000; ++i) {
     Rng rng(9, "fuzz", 0, i);

@@ -1,0 +1,25 @@
+#pragma once
+#include <gtest/gtest.h>
+
+#include "space/search_space.h"
+
+namespace nas {
+
+// A space that can be enumerated: 2 resolutions, 2 widths, two kinds of stages, bit widths.
+inline constexpr const char* kSmallSpace = R"({
+  "name": "small", "classes": 4, "resolution": [8, 16],
+  "stem": {"channels": 8, "stride": 2},
+  "stages": [
+    {"channels": [8, 16], "depth": [1, 2, 3], "kernel": [3, 5], "expand": [2, 4], "stride": 1},
+    {"block": "basic", "channels": 16, "depth": [1, 2], "genes": "stage", "kernel": 3, "stride": 2, "weight_bits": [4, 8]}
+  ],
+  "head": [{"kind": "pool"}]
+})";
+
+inline SearchSpace small_space() {
+  auto space = parse_space(kSmallSpace, "small.json");
+  EXPECT_TRUE(space) << to_string(space.error());
+  return *space;
+}
+
+}  // namespace nas
