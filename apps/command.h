@@ -66,10 +66,11 @@ void add_cost_commands(CLI::App& app, Context& context);  // verbs of `space`: a
 void add_table_commands(CLI::App& app, Context& context);
 struct TorchForms;  // apps/verify/forms.h
 void add_verify_commands(CLI::App& app, Context& context, const TorchForms& torch);
-void add_export_commands(CLI::App& app, Context& context);  // in hwnas-torch
-void add_train_commands(CLI::App& app, Context& context);   // in hwnas-torch only
-void add_job_commands(CLI::App& app, Context& context);     // submit, worker, cancel, pause, resume, …
-void add_watch_commands(CLI::App& app, Context& context);   // ls, status, logs
+void add_export_commands(CLI::App& app, Context& context);    // in hwnas-torch
+void add_train_commands(CLI::App& app, Context& context);     // in hwnas-torch, as the next
+void add_accuracy_commands(CLI::App& app, Context& context);  // evaluate, sweep, check
+void add_job_commands(CLI::App& app, Context& context);       // submit, worker, cancel, pause, resume, …
+void add_watch_commands(CLI::App& app, Context& context);     // ls, status, logs
 void add_db_commands(CLI::App& app, Context& context);
 void add_report_commands(CLI::App& app, Context& context);  // report
 void add_serve_command(CLI::App& app, Context& context);

@@ -142,6 +142,7 @@ int run(int argc, char** argv) {
 #if HWNAS_HAS_TORCH
   add_verify_commands(app, context, torch_forms());
   add_train_commands(app, context);
+  add_accuracy_commands(app, context);
   add_export_commands(app, context);
   add_quantize_commands(app, context);
 #else

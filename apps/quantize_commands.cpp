@@ -16,8 +16,6 @@
 #include "supernet/evaluate.h"
 #include "supernet/quantize/sensitivity.h"
 #include "supernet/quantize/simulation.h"
-#include "supernet/runtime.h"
-#include "supernet/train.h"
 
 namespace nas::apps {
 namespace {
@@ -65,20 +63,15 @@ double share(const std::vector<bool>& is_right) {
 
 class Reporter {
  public:
-  Reporter(const Context& context, const ReportOptions& o, TrainConfig config, TrainJob job,
-           LoadedSupernet loaded)
-      : context_(context),
-        o_(o),
-        config_(std::move(config)),
-        job_(std::move(job)),
-        loaded_(std::move(loaded)) {}
+  Reporter(const Context& context, const ReportOptions& o, TrainedRun run)
+      : context_(context), o_(o), run_(std::move(run)) {}
 
   // One record per method, and one for QAT where asked for.
   Result<std::vector<Record>> methods(const std::string& name) {
     NAS_TRY(trained, start(name));
     NAS_TRY(folded, fold(trained));
     const LabelledImages test =
-        images_of(job_.feeds.scoring(data::Split::test), folded.deployment.input.height, o_.test_images);
+        images_of(run_.job.feeds.scoring(data::Split::test), folded.deployment.input.height, o_.test_images);
     const auto exact = right(outputs(FloatExecutor(folded), test.images), test.labels);
     std::vector<Record> records;
     std::vector<std::string> rows = o_.methods;
@@ -88,7 +81,7 @@ class Reporter {
       stage.qat = row == "qat" ? o_.stage.qat : 0;
       if (row != "qat") stage.calibration = row;
       const auto begin = std::chrono::steady_clock::now();
-      NAS_TRY(q, quantized(config_, job_, trained, stage, shown()));
+      NAS_TRY(q, quantized(run_.config, run_.job, trained, stage, shown()));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
       progress_.reset();
       NAS_TRY(rounded, answers(q.network, test));
@@ -115,10 +108,10 @@ class Reporter {
   // One record per operation.
   Result<std::vector<Record>> layers(const std::string& name) {
     NAS_TRY(trained, start(name));
-    NAS_TRY(q, quantized(config_, job_, trained, o_.stage, shown()));
+    NAS_TRY(q, quantized(run_.config, run_.job, trained, o_.stage, shown()));
     progress_.reset();
-    const LabelledImages images =
-        images_of(job_.feeds.recalibration(), q.folded.deployment.input.height, o_.stage.calibration_images);
+    const LabelledImages images = images_of(run_.job.feeds.recalibration(), q.folded.deployment.input.height,
+                                            o_.stage.calibration_images);
     const FoldedNetwork& shifted = o_.stage.qat > 0 ? q.folded : q.report.folded;
     const std::vector<Sensitivity> found = sensitivity(shifted, q.network, images.images);
     std::vector<Record> records;
@@ -139,12 +132,12 @@ class Reporter {
 
  private:
   Result<TrainedNetwork> start(const std::string& name) {
-    NAS_TRY(network, network_named(job_.space, name));
-    Provenance provenance = loaded_.provenance;
+    NAS_TRY(network, network_named(run_.job.space, name));
+    Provenance provenance = run_.loaded.provenance;
     provenance.genotype = name;
-    NAS_TRY(trained, extract(loaded_.supernet, network, job_.feeds.recalibration(), provenance));
+    NAS_TRY(trained, extract(run_.loaded.supernet, network, run_.job.feeds.recalibration(), provenance));
     if (o_.stage.finetune <= 0) return trained;
-    NAS_TRY(tuned, finetuned(config_, trained, o_.stage.finetune, shown()));
+    NAS_TRY(tuned, finetuned(run_.config, trained, o_.stage.finetune, shown()));
     progress_.reset();
     return tuned;
   }
@@ -169,9 +162,7 @@ class Reporter {
 
   const Context& context_;
   const ReportOptions& o_;
-  TrainConfig config_;
-  TrainJob job_;
-  LoadedSupernet loaded_;
+  TrainedRun run_;
   std::unique_ptr<Progress> progress_;
   std::string what_;
 };
@@ -186,14 +177,10 @@ const std::vector<Column> kLayerColumns = {{"operation", "operation"}, {"scale",
                                            {"alone", "alone", "dB"},   {"without", "all others", "dB"}};
 
 Result<int> run_report(const Context& context, ReportOptions o) {
-  prepare_runtime();
   if (o.layers && o.networks.size() != 1)
     return usage_error("--layers takes one network, found " + std::to_string(o.networks.size()));
-  TrainConfig config;
-  NAS_CHECK(read_train_config(o.run + "/config.json", config));
-  NAS_TRY(job, open_train_job(config));
-  NAS_TRY(loaded, load_supernet(o.run + "/supernet.safetensors", job.space, {config.seed, config.device}));
-  Reporter reporter(context, o, config, std::move(job), std::move(loaded));
+  NAS_TRY(run, open_trained_run(o.run));
+  Reporter reporter(context, o, std::move(run));
   std::vector<Record> records;
   for (const std::string& given : o.networks) {
     NAS_TRY(name, resolve_architecture(context.project, given));

@@ -6,13 +6,10 @@
 #include <stdexcept>
 
 #include "apps/accuracy_file.h"
-#include "apps/train_job.h"
+#include "apps/trained_run.h"
 #include "search/gene_forest.h"
-#include "space/base/file.h"
 #include "supernet/evaluate.h"
 #include "supernet/path_gradients.h"
-#include "supernet/runtime.h"
-#include "supernet/train.h"
 
 namespace nas::apps {
 namespace {
@@ -68,20 +65,14 @@ search::Evaluator kept(search::Evaluator inner, const Shared& opened, fs::path f
   return outer;
 }
 
-Result<std::shared_ptr<search::ScoreCache>> known_accuracies(const Opened& opened, const TrainConfig& config,
-                                                             const fs::path& weights, const fs::path& file) {
+Result<std::shared_ptr<search::ScoreCache>> known_accuracies(const SearchSpace& space,
+                                                             const AccuracyFile& header,
+                                                             const fs::path& file) {
   auto cache = std::make_shared<search::ScoreCache>(1);
   if (file.empty()) return cache;
-  NAS_TRY(digest, sha256_file(weights));
-  NAS_TRY(held, open_accuracy_file(file, {config.space,
-                                          static_cast<int>(opened.job.feeds.store().classes().size()),
-                                          config.resolutions,
-                                          digest,
-                                          "validation",
-                                          {},
-                                          {}}));
+  NAS_TRY(held, open_accuracy_file(file, header));
   for (std::size_t i = 0; i < held.networks.size(); ++i) {
-    NAS_TRY(genotype, opened.job.space.parse(held.networks[i]));
+    NAS_TRY(genotype, space.parse(held.networks[i]));
     cache->insert(genotype, 1, {&held.top1[i], 1});
   }
   return cache;
@@ -174,12 +165,9 @@ class PathLoss {
 }  // namespace
 
 Result<SupernetModel> open_supernet_model(const SupernetRequest& request) {
-  prepare_runtime();
-  TrainConfig config;
-  NAS_CHECK(read_train_config((request.run / "config.json").string(), config));
-  NAS_TRY(job, open_train_job(config));
-  const fs::path weights = request.run / "supernet.safetensors";
-  NAS_TRY(loaded, load_supernet(weights.string(), job.space, {config.seed, config.device}));
+  NAS_TRY(run, open_trained_run(request.run));
+  TrainJob& job = run.job;
+  const AccuracyFile header = accuracy_header(run);
   BatchList mixed = job.feeds.mixed(data::Split::validation);
   BatchList scoring = job.feeds.scoring(data::Split::validation);
   if (request.images > 0) {
@@ -187,8 +175,8 @@ Result<SupernetModel> open_supernet_model(const SupernetRequest& request) {
     scoring = mixed = share_of(mixed, static_cast<double>(request.images) / static_cast<double>(images));
   }
   const auto opened = std::make_shared<const Opened>(
-      Opened{std::move(job), std::move(loaded.supernet), std::move(scoring), std::move(mixed)});
-  NAS_TRY(cache, known_accuracies(*opened, config, weights, request.accuracies));
+      Opened{std::move(job), std::move(run.loaded.supernet), std::move(scoring), std::move(mixed)});
+  NAS_TRY(cache, known_accuracies(opened->job.space, header, request.accuracies));
   search::Evaluator top1 = search::with_retry(accuracy_of(opened), 2);
   if (!request.accuracies.empty()) top1 = kept(std::move(top1), opened, request.accuracies);
   // Made when it is first asked: most searches need no gradients.

@@ -65,17 +65,6 @@ Result<TrainOutcome> train(Supernet& supernet, const SearchSpace& space, const R
 Result<TrainOutcome> train(Supernet& supernet, const Network& network, const Recipe& recipe,
                            const BatchStream& batches, const TrainOptions& options);
 
-// A supernet's weights as a file, with the space they belong to.
-Result<void> save_supernet(const std::filesystem::path& path, const Supernet& supernet,
-                           const SearchSpace& space, const Provenance& provenance);
-struct LoadedSupernet {
-  Supernet supernet;
-  Provenance provenance;
-};
-// Also reads a training checkpoint.
-Result<LoadedSupernet> load_supernet(const std::filesystem::path& path, const SearchSpace& space,
-                                     const SupernetOptions& options = {});
-
 // Learning rate at a step of a phase: linear warm-up, then cosine to zero or constant.
 double learning_rate_at(const OptimizerOptions& options, std::int64_t step, std::int64_t steps,
                         std::int64_t steps_per_epoch);

@@ -52,45 +52,34 @@ Image planes_of(const Image& image, const Shape& s) {
 }
 
 Result<ExportSource> ExportSource::open(const std::string& run) {
-  TrainConfig config;
-  NAS_CHECK(read_train_config(run + "/config.json", config));
-  const fs::path weights = fs::path(run) / "supernet.safetensors";
-  std::error_code ignored;
-  if (!fs::exists(weights, ignored))
-    return usage_error(
-        "this training run has not finished: it has no supernet.safetensors; `hwnas train` with the "
-        "same --out continues it",
-        run);
-  NAS_TRY(sum, sha256_file(weights));
-  NAS_TRY(job, open_train_job(config));
-  NAS_TRY(loaded, load_supernet(weights, job.space, {config.seed, config.device}));
-  if (loaded.provenance.steps == 0)
-    return usage_error("these weights were never trained (0 steps)", weights.string());
-  return ExportSource(std::move(config), std::move(job), std::move(loaded), sum);
+  NAS_TRY(opened, open_trained_run(run));
+  if (opened.loaded.provenance.steps == 0)
+    return usage_error("these weights were never trained (0 steps)", opened.weights.string());
+  return ExportSource(std::move(opened));
 }
 
 Result<Subject> ExportSource::subject(const std::string& network, const ExportOptions& o,
                                       bool integer) const {
-  NAS_TRY(genotype, genotype_named(job_.space, network));
+  NAS_TRY(genotype, genotype_named(run_.job.space, network));
   Subject s;
-  s.genotype = job_.space.text(genotype);
-  Provenance provenance = loaded_.provenance;
+  s.genotype = run_.job.space.text(genotype);
+  Provenance provenance = run_.loaded.provenance;
   provenance.genotype = s.genotype;
   provenance.note = "extracted, statistics recalibrated";
-  NAS_TRY(trained,
-          extract(loaded_.supernet, job_.space.lower(genotype), job_.feeds.recalibration(), provenance));
+  NAS_TRY(trained, extract(run_.loaded.supernet, run_.job.space.lower(genotype),
+                           run_.job.feeds.recalibration(), provenance));
   s.trained = std::move(trained);
   if (o.stage.finetune > 0) {
-    NAS_TRY(tuned, finetuned(config_, s.trained, o.stage.finetune,
+    NAS_TRY(tuned, finetuned(run_.config, s.trained, o.stage.finetune,
                              [](const std::string&, std::int64_t, std::int64_t) {}));
     s.trained = std::move(tuned);
   }
   const int resolution = s.trained.network.layers.front().out.height;
-  const BatchList test = job_.feeds.scoring(data::Split::test);
+  const BatchList test = run_.job.feeds.scoring(data::Split::test);
   s.vectors = images_of(test, resolution, kExportVectors);
-  const auto& indices = job_.feeds.splits()[data::Split::test];
+  const auto& indices = run_.job.feeds.splits()[data::Split::test];
   for (const std::size_t place : s.vectors.places)
-    s.vector_names.push_back(job_.feeds.store().name(indices[place]));
+    s.vector_names.push_back(run_.job.feeds.store().name(indices[place]));
   auto folded = fold(s.trained);
   if (!folded) {
     s.why_not_deployable = folded.error().message;
@@ -98,7 +87,7 @@ Result<Subject> ExportSource::subject(const std::string& network, const ExportOp
   }
   s.folded = std::move(*folded);
   if (!integer) return s;
-  NAS_TRY(made, quantized(config_, job_, s.trained, o.stage,
+  NAS_TRY(made, quantized(run_.config, run_.job, s.trained, o.stage,
                           [](const std::string&, std::int64_t, std::int64_t) {}));
   s.folded = std::move(made.folded);
   s.quantized = std::move(made.network);

@@ -4,10 +4,9 @@
 #include <vector>
 
 #include "apps/export.h"
-#include "apps/train_job.h"
+#include "apps/trained_run.h"
 #include "supernet/quantize/folding.h"
 #include "supernet/quantize/quantize.h"
-#include "supernet/train.h"
 
 namespace nas::apps {
 
@@ -42,20 +41,13 @@ class ExportSource {
   // Extracts (statistics recalibrated), folds, and quantises when `integer`.
   Result<Subject> subject(const std::string& network, const ExportOptions& options, bool integer) const;
 
-  const TrainJob& job() const { return job_; }
-  const TrainConfig& config() const { return config_; }
-  const std::string& checkpoint_sum() const { return checkpoint_sum_; }
+  const TrainJob& job() const { return run_.job; }
+  const TrainConfig& config() const { return run_.config; }
+  const std::string& checkpoint_sum() const { return run_.digest; }
 
  private:
-  ExportSource(TrainConfig config, TrainJob job, supernet::LoadedSupernet loaded, std::string sum)
-      : config_(std::move(config)),
-        job_(std::move(job)),
-        loaded_(std::move(loaded)),
-        checkpoint_sum_(std::move(sum)) {}
-  TrainConfig config_;
-  TrainJob job_;
-  supernet::LoadedSupernet loaded_;
-  std::string checkpoint_sum_;
+  explicit ExportSource(TrainedRun run) : run_(std::move(run)) {}
+  TrainedRun run_;
 };
 
 // Real values on the grid of a tensor.

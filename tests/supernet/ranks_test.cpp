@@ -16,6 +16,7 @@
 #include "space/base/file.h"
 #include "space/search_space.h"
 #include "supernet/supernet.h"
+#include "supernet/supernet_file.h"
 #include "supernet/tensor_file.h"
 #include "supernet/train.h"
 

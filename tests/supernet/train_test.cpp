@@ -1,4 +1,5 @@
 #include "supernet/train.h"
+#include "supernet/supernet_file.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,0 +1,36 @@
+#include "apps/trained_run.h"
+
+#include "space/base/file.h"
+#include "supernet/runtime.h"
+
+namespace nas::apps {
+
+Result<TrainedRun> open_trained_run(const std::filesystem::path& folder, const std::string& data) {
+  supernet::prepare_runtime();
+  TrainConfig config;
+  NAS_CHECK(read_train_config((folder / "config.json").string(), config));
+  if (!data.empty()) config.data = data;
+  const std::filesystem::path weights = folder / "supernet.safetensors";
+  std::error_code ignored;
+  if (!std::filesystem::exists(weights, ignored))
+    return usage_error(
+        "this training run has not finished: it has no supernet.safetensors; `hwnas train` with the same "
+        "--out continues it",
+        folder.string());
+  NAS_TRY(digest, sha256_file(weights));
+  NAS_TRY(job, open_train_job(config));
+  NAS_TRY(loaded, supernet::load_supernet(weights, job.space, {config.seed, config.device}));
+  return TrainedRun{std::move(config), std::move(job), std::move(loaded), weights, std::move(digest)};
+}
+
+AccuracyFile accuracy_header(const TrainedRun& run) {
+  return {run.config.space,
+          static_cast<int>(run.job.feeds.store().classes().size()),
+          run.config.resolutions,
+          run.digest,
+          "validation",
+          {},
+          {}};
+}
+
+}  // namespace nas::apps

@@ -1,0 +1,26 @@
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "apps/accuracy_file.h"
+#include "apps/train_job.h"
+#include "supernet/supernet_file.h"
+
+namespace nas::apps {
+
+// A finished training run: its folder's configuration, images, space and weights.
+struct TrainedRun {
+  TrainConfig config;
+  TrainJob job;
+  supernet::LoadedSupernet loaded;
+  std::filesystem::path weights;  // the supernet's file
+  std::string digest;             // its SHA-256
+};
+
+// `data`: other images than the run's own. A run that has not finished is refused with how to finish it.
+Result<TrainedRun> open_trained_run(const std::filesystem::path& folder, const std::string& data = {});
+
+// What a file of accuracies of this run's sub-networks says of where they come from; no accuracies yet.
+AccuracyFile accuracy_header(const TrainedRun& run);
+
+}  // namespace nas::apps
