@@ -9,7 +9,7 @@ namespace nas::apps {
 namespace fs = std::filesystem;
 
 fs::path run_folder(const fs::path& project, const std::string& name) {
-  const fs::path direct(name);
+  fs::path direct(name);
   std::error_code ignored;
   if (fs::exists(direct / "run.json", ignored)) return direct;
   return project / "runs" / name;

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <set>
 
 #include "apps/command.h"
 #include "apps/memory_records.h"
@@ -52,27 +53,40 @@ Result<Bytes> read_bytes(const std::string& text) {
   return Bytes(static_cast<std::int64_t>(value * scale));
 }
 
-// Sets every gene whose name is or ends in the key: kernel=7,expand=6,depth=4.
+// Sets every gene whose name is or ends in the key.
+Result<void> set_all(const SearchSpace& space, const std::string& key, const std::string& label,
+                     Genotype& g) {
+  bool found = false;
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    const Gene& gene = space.genes()[i];
+    if (gene.name != key && !gene.name.ends_with("." + key)) continue;
+    const auto choice = std::ranges::find(gene.choices, label, &Choice::label);
+    if (choice == gene.choices.end()) {
+      std::string all;
+      for (const Choice& c : gene.choices) all += (all.empty() ? "" : ", ") + c.label;
+      return usage_error("--uniform: " + gene.name + " has no choice \"" + label + "\", only " + all);
+    }
+    g[i] = static_cast<std::uint8_t>(choice - gene.choices.begin());
+    found = true;
+  }
+  if (!found) return usage_error("--uniform: no gene is named \"" + key + "\"; see `hwnas space genes`");
+  return {};
+}
+
+// kernel=7,expand=6,depth=4; what is not named is largest.
 Result<Genotype> uniform(const SearchSpace& space, const std::string& text) {
   Genotype g = space.largest();
+  std::set<std::string> given;
   for (std::size_t start = 0; start < text.size();) {
     const std::size_t end = std::min(text.find(',', start), text.size());
     const std::string part = text.substr(start, end - start);
     start = end + 1;
     const std::size_t equals = part.find('=');
+    if (equals == std::string::npos)
+      return usage_error("--uniform: needs name=value, found \"" + part.substr(0, 40) + "\"");
     const std::string key = part.substr(0, equals);
-    const std::string label = equals == std::string::npos ? "" : part.substr(equals + 1);
-    bool found = false;
-    for (std::size_t i = 0; i < g.size(); ++i) {
-      const Gene& gene = space.genes()[i];
-      if (gene.name != key && !gene.name.ends_with("." + key)) continue;
-      const auto choice = std::ranges::find(gene.choices, label, &Choice::label);
-      if (choice == gene.choices.end())
-        return usage_error("--uniform: " + gene.name + " has no choice \"" + label + "\"");
-      g[i] = static_cast<std::uint8_t>(choice - gene.choices.begin());
-      found = true;
-    }
-    if (!found) return usage_error("--uniform: no gene is named \"" + key + "\"; see `hwnas space genes`");
+    if (!given.insert(key).second) return usage_error("--uniform: " + key + " is given twice");
+    NAS_CHECK(set_all(space, key, part.substr(equals + 1), g));
   }
   return space.canonical(g);
 }

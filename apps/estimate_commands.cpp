@@ -157,7 +157,7 @@ Result<int> run_estimate(const Context& context, const EstimateOptions& o) {
     record["low"] = value / (1 + c.spread);
     record["high"] = value * (1 + c.spread);
     record["calibration"] = c.form + " on " + std::to_string(c.networks) + " networks";
-    for (Column column :
+    for (const Column& column :
          {Column{"value", "calibrated (predicted)", info.unit}, Column{"low", "90 % from", info.unit},
           Column{"high", "to", info.unit}, Column{"calibration", "calibration"}})
       columns.push_back(column);

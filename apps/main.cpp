@@ -4,13 +4,12 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "apps/command.h"
+#include "apps/command_line.h"
 #include "apps/torch_agent.h"
 #if HWNAS_HAS_TORCH
 #include "apps/quantize_commands.h"
 #endif
 #include "apps/verify.h"
-#include "space/json/document.h"
 
 namespace nas::apps {
 namespace {
@@ -98,20 +97,6 @@ Result<void> enter_project(Context& context) {
   return {};
 }
 
-int usage_failure(const CLI::App& app, const CLI::ParseError& e, const std::string& command) {
-  std::string message = e.what();
-  std::vector<std::string> names;
-  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; }))
-    names.push_back(sub->get_name());
-  if (!command.empty() && std::find(names.begin(), names.end(), command) == names.end()) {
-    message = "unknown command \"" + command + "\"";
-    if (const std::string hint = nearest(command, names); !hint.empty())
-      message += "; did you mean \"" + hint + "\"?";
-  }
-  std::fprintf(stderr, "hwnas: error: %s\nRun `hwnas --help` for the commands.\n", message.c_str());
-  return 2;
-}
-
 int run(int argc, char** argv) {
   Context context;
   context.arguments.assign(argv, argv + argc);
@@ -157,12 +142,14 @@ int run(int argc, char** argv) {
   add_completion_commands(app, context);
   if (!has_torch())
     for (const TorchCommand& torch : kTorchCommands) app.add_subcommand(torch.name, torch.description);
+  refuse_numbers_that_do_not_fit(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    return usage_failure(app, e, command);
+    std::fprintf(stderr, "hwnas: error: %s\n", usage_message(app, e, command).c_str());
+    return 2;
   }
   if (!context.action) {
     // A group without its verb: show what there is.

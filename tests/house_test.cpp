@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -113,6 +114,26 @@ TEST(House, FormatsEveryFileByClangFormat) {
   const std::string found =
       output_of("cd '" + root.string() + "' && clang-format --dry-run -Werror" + files + " | grep error:");
   EXPECT_EQ(found, "") << "clang-format -i on these files mends it";
+}
+
+// A machine that has only these programs: the scripts' own tools, and what is given.
+std::string start_on_a_bare_machine(const std::string& given) {
+  const fs::path folder = fs::temp_directory_path() / ("hwnas-bare-" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  std::string link = "{ for p in bash dirname id grep cat mktemp tail rm env " + given +
+                     "; do ln -sf $(command -v $p) '" + folder.string() + "'; done; ";
+  const std::string output =
+      output_of(link + "PATH='" + folder.string() + "' '" HWNAS_SOURCE_DIR "/scripts/demo'; echo rc=$?; }");
+  fs::remove_all(folder);
+  return output;
+}
+
+TEST(Scripts, SayWhatToDoOnAnotherSystemAndStop) {
+  const std::string bare = start_on_a_bare_machine("");
+  EXPECT_THAT(bare, testing::HasSubstr("install by hand what scripts/packages.txt lists"));
+  EXPECT_THAT(bare, testing::HasSubstr("g++ is missing: install it, then start this again"));
+  EXPECT_THAT(bare, testing::EndsWith("rc=1\n"));
+  EXPECT_THAT(start_on_a_bare_machine("g++ cmake"), testing::HasSubstr("ninja is missing"));
 }
 
 }  // namespace

@@ -231,12 +231,31 @@ TEST_F(SpaceCommands, AWrongArchitectureIsNamedByGeneAndValue) {
   expect_refused("cost tiny --arch 'r=24:d=2,2:k=5,5,5,5,5,5" + rest, "d= needs 3 values, found 2");
   expect_refused("cost tiny --arch 'r=24:d=2,2,2:k=5,5,5,5,5,5,5" + rest, "k= needs 6 values, found 7");
   expect_refused("cost tiny --arch nonsense", "needs parts key=value");
-  expect_refused("cost tiny --uniform kernel=9", "has no choice \"9\"");
+  expect_refused("cost tiny --uniform kernel=9", "has no choice \"9\", only 3, 5");
+  expect_refused("cost tiny --uniform kernel", "needs name=value, found \"kernel\"");
+  expect_refused("cost tiny --uniform kernel=3,kernel=5", "kernel is given twice");
   expect_refused("cost tiny --uniform colour=3", "no gene is named \"colour\"");
   expect_refused("cost tiny --max --min", "choose one of");
   expect_refused("cost tiny --arch " + file("list.json", "{\"resolution\": 16"), "list.json:1:");
   EXPECT_EQ(hwnas("cost tiny --arch ''"), 2);
   EXPECT_THAT(output_, HasSubstr("--arch: needs a value"));
+}
+
+TEST_F(SpaceCommands, AMistypedCommandLineIsNamedWithWhatWasMeant) {
+  const std::pair<const char*, const char*> kWrong[] = {
+      {"cuont tiny", "unknown command \"space cuont\"; did you mean \"count\"?"},
+      {"cost tiny --resolutoin 24", "unknown option \"--resolutoin\"; did you mean \"--resolution\"?"},
+      {"cost tiny --resolutoin=24", "unknown option \"--resolutoin\"; did you mean \"--resolution\"?"},
+      {"count tiny cifar-mbv3", "unexpected argument \"cifar-mbv3\""},
+      {"count", "space is required\nRun `hwnas space count --help` for its options."},
+      {"cost tiny --seed 99999999999999999999", "--seed: Value 99999999999999999999 is beyond 64 bits"},
+      {"sample tiny --seed 99999999999999999999", "--seed: Value 99999999999999999999 is beyond 64 bits"},
+      {"sample tiny --count=-5", "--count: Value -5"}};
+  for (const auto& [arguments, message] : kWrong) {
+    EXPECT_EQ(hwnas(arguments), 2) << arguments;
+    EXPECT_THAT(output_, HasSubstr(message)) << arguments;
+    EXPECT_EQ(std::ranges::count(output_, '\n'), 2) << output_;
+  }
 }
 
 TEST_F(SpaceCommands, SizesThatCannotBeAreRefused) {
