@@ -1,19 +1,13 @@
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <set>
 
 #include "apps/accuracy_file.h"
-#include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "apps/progress.h"
 #include "apps/scores.h"
 #include "apps/trained_run.h"
 #include "search/accuracy_surrogate.h"
-#include "search/run_folder.h"
-#include "space/base/file.h"
-#include "space/json/document.h"
-#include "space/learn/metrics.h"
 
 namespace nas::apps {
 namespace {
@@ -131,83 +125,6 @@ Result<int> run_sweep(const Context& context, const SweepOptions& o) {
   return 0;
 }
 
-struct FrontOptions {
-  std::string run, front, split = "test";
-  std::size_t networks = 0;  // at most; 0: all
-};
-constexpr std::size_t kMostRows = 12;  // of a table that people read
-
-// `most` of them (0: all), evenly, the first and the last included.
-template <class T>
-std::vector<T> spread(const std::vector<T>& all, std::size_t most) {
-  if (most == 0 || all.size() <= most) return all;
-  std::vector<T> some;
-  for (std::size_t i = 0; i < most; ++i)
-    some.push_back(all[most < 2 ? 0 : i * (all.size() - 1) / (most - 1)]);
-  return some;
-}
-
-// One line a network, as `hwnas report` reads them.
-std::string prediction_lines(const std::vector<Record>& records, const std::string& split) {
-  std::string text;
-  for (const Record& r : records) {
-    Record line{{"arch", r["network"]},
-                {"device", "supernet, " + split + " split"},
-                {"metric", "top1"},
-                {"unit", "share"}};
-    if (r.contains("top1_predicted")) line["predicted"] = r["top1_predicted"];
-    line["measured"] = r["top1"];
-    text += line.dump() + "\n";
-  }
-  return text;
-}
-
-// The front of a search on the supernet itself: what was predicted beside what is measured.
-Result<int> run_check(const Context& context, const FrontOptions& o) {
-  const std::filesystem::path folder = run_folder(context.project, o.front);
-  NAS_TRY(found, search::load_run(folder));
-  NAS_TRY(run, open_trained_run(o.run));
-  const TrainJob& job = run.job;
-  std::vector<std::string> names;
-  const auto front = spread(found.history.front(), o.networks);
-  for (const search::Row row : front) names.push_back(found.texts[row]);
-  if (names.empty()) return Error{"the front is empty", folder.string(), ErrorKind::infeasible};
-  const data::Split split = split_named(o.split);
-  Ledger ledger(context, folder);
-  begin_scoring(ledger,
-                scoring_run("check", folder.filename().string() + "-check", job, run.digest,
-                            {{"search", o.front}, {"run", o.run}, {"split", o.split}}),
-                job, run.digest);
-  NAS_TRY(scored, score_all(job, run.loaded.supernet, names, split));
-  keep_scores(ledger, job, run.digest, split, scored);
-  std::vector<Record> records = to_records(scored);
-  std::vector<double> predicted, measured;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    const auto values = found.history.values(front[i]);
-    for (std::size_t m = 0; m < values.size(); ++m) {
-      const std::string& name = found.record.metrics[m].name;
-      records[i][name == "top1" ? "top1_predicted" : name] = values[m];
-      if (name == "top1") predicted.push_back(values[m]);
-    }
-    measured.push_back(records[i]["top1"].get<double>());
-  }
-  NAS_CHECK(write_file(folder / "predictions.jsonl", prediction_lines(records, o.split)));
-  NAS_CHECK(ledger.end(0));
-  std::vector<Column> columns = kScoreColumns;
-  if (!predicted.empty()) columns.insert(columns.begin() + 1, {"top1_predicted", "top-1 predicted"});
-  const bool table = context.format == "table";
-  print_records(context, columns, spread(records, table ? kMostRows : 0));
-  if (table && !context.quiet && records.size() > kMostRows)
-    std::fprintf(stderr, "%zu of %zu networks; all are in %s\n", kMostRows, records.size(),
-                 (folder / "predictions.jsonl").c_str());
-  if (predicted.size() < 2 || context.quiet) return 0;
-  NAS_TRY(score, learn::evaluate(measured, predicted));
-  std::fprintf(
-      stderr, "predicted against measured on the %s split: rmse %.4f, Kendall's tau %.3f over %zu networks\n",
-      o.split.c_str(), score.rmse, score.kendall, measured.size());
-  return 0;
-}
-
 }  // namespace
 
 void add_accuracy_commands(CLI::App& app, Context& context) {
@@ -240,19 +157,6 @@ void add_accuracy_commands(CLI::App& app, Context& context) {
   sweep_command->add_option("--seed", sweep->seed, "Of the choice of networks");
   sweep_command->callback(
       [&context, sweep] { context.action = [&context, sweep] { return run_sweep(context, *sweep); }; });
-
-  CLI::App* check_command = add_command(
-      app, "check", "Measure the front of a search on the supernet, beside what was predicted",
-      {"hwnas check mcu --run runs/supernet", "hwnas check mcu --run runs/supernet --split validation"});
-  auto check = std::make_shared<FrontOptions>();
-  check_command->add_option("SEARCH", check->front, "Name or folder of a search")->required();
-  check_command->add_option("--run", check->run, "Folder of the training run")->required();
-  check_command->add_option("--split", check->split, "validation or test")
-      ->check(CLI::IsMember({"validation", "test"}));
-  check_command->add_option("--networks", check->networks,
-                            "At most so many, evenly over the front; 0: all of it");
-  check_command->callback(
-      [&context, check] { context.action = [&context, check] { return run_check(context, *check); }; });
 }
 
 }  // namespace nas::apps

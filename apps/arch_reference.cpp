@@ -12,7 +12,7 @@ fs::path run_folder(const fs::path& project, const std::string& name) {
   fs::path direct(name);
   std::error_code ignored;
   if (fs::exists(direct / "run.json", ignored)) return direct;
-  return project / "runs" / name;
+  return (project / "runs" / name).lexically_normal();
 }
 
 Result<std::string> resolve_architecture(const fs::path& project, const std::string& text) {

@@ -55,12 +55,14 @@ void add_data_commands(CLI::App& app, Context& context);
 void add_device_commands(CLI::App& app, Context& context);
 void add_doctor_commands(CLI::App& app, Context& context);
 void add_estimate_commands(CLI::App& app,
-                           Context& context);             // verbs of `predict`: after add_predict_commands
+                           Context& context);             // and `predict explain`: after add_predict_commands
 void add_line_commands(CLI::App& app, Context& context);  // init, run, demo
 void add_plan_command(CLI::App& app, Context& context);
 void add_predict_commands(CLI::App& app, Context& context);
 void add_profile_commands(CLI::App& app, Context& context);
 void add_search_commands(CLI::App& app, Context& context);
+void add_session_model_commands(CLI::App& app,
+                                Context& context);  // verbs of `predict`: after add_predict_commands
 void add_space_commands(CLI::App& app, Context& context);
 void add_cost_commands(CLI::App& app, Context& context);  // verbs of `space`: after add_space_commands
 void add_table_commands(CLI::App& app, Context& context);
@@ -68,9 +70,10 @@ struct TorchForms;  // apps/verify/forms.h
 void add_verify_commands(CLI::App& app, Context& context, const TorchForms& torch);
 void add_export_commands(CLI::App& app, Context& context);    // in hwnas-torch
 void add_train_commands(CLI::App& app, Context& context);     // in hwnas-torch, as the next
-void add_accuracy_commands(CLI::App& app, Context& context);  // evaluate, sweep, check
-void add_job_commands(CLI::App& app, Context& context);       // submit, worker, cancel, pause, resume, …
-void add_watch_commands(CLI::App& app, Context& context);     // ls, status, logs
+void add_accuracy_commands(CLI::App& app, Context& context);  // evaluate, sweep
+void add_check_command(CLI::App& app, Context& context);
+void add_job_commands(CLI::App& app, Context& context);    // submit, worker, cancel, pause, resume, …
+void add_watch_commands(CLI::App& app, Context& context);  // ls, status, logs
 void add_db_commands(CLI::App& app, Context& context);
 void add_report_commands(CLI::App& app, Context& context);  // report
 void add_serve_command(CLI::App& app, Context& context);

@@ -76,6 +76,10 @@ Result<std::string> device_with_engine(const std::string& device, const std::str
   for (const std::string& name : devices::profile_names(folder))
     if (const auto one = devices::load_profile(name, folder); one && one->engine == engine)
       known += " " + name;
+  if (engine != "c" && profile.transport.kind != devices::TransportKind::local)
+    return usage_error("engine " + engine + " runs on this machine only, " + device + " is reached over " +
+                       std::string(devices::to_string(profile.transport.kind)) +
+                       "; devices with that engine:" + (known.empty() ? " none" : known));
   return usage_error("no profile \"" + other + "\" of engine " + engine +
                      "; devices with that engine:" + (known.empty() ? " none" : known));
 }

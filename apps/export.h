@@ -21,6 +21,8 @@ struct ExportOptions {
   std::string device;                 // profile; empty: none in particular
   std::string device_folder;          // of the user's profiles
   QuantizeStage stage;                // how it becomes int8
+  StageProgress progress;             // of training, where the stage asks for some
+  std::string patches = "off";        // of the C code: windows a side, or "auto": as the device's RAM needs
   std::int64_t test_images = 0;       // 0: all of the test split
 };
 

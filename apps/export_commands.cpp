@@ -7,6 +7,7 @@
 #include "apps/export.h"
 #include "apps/export/manifest.h"
 #include "apps/export_ledger.h"
+#include "apps/quantize_commands.h"
 #include "space/base/file.h"
 #include "space/cost.h"
 #include "supernet/runtime.h"
@@ -47,18 +48,27 @@ std::string largest_layer(const Subject& s, const std::vector<std::int64_t>& byt
   return layer_name(s.trained.network.layers[layer]) + " (" + std::to_string(bytes[most]) + " bytes)";
 }
 
+// What patches would do about an arena that is too large.
+std::string patch_hint(const Subject& s, const devices::codegen::GeneratedNetwork& made, std::int64_t ram) {
+  if (made.patches.operations > 0 || made.arena_bytes <= ram) return {};
+  return devices::codegen::choose_patches(*s.quantized, {.neon = false}, 0, ram)
+             ? "; with --patches auto it fits"
+             : "; no patches make it fit";
+}
+
 Result<void> check_fits(const Subject& s, const devices::codegen::GeneratedNetwork& made,
                         const devices::DeviceProfile& device) {
+  const std::string hint = device.ram_bytes ? patch_hint(s, made, *device.ram_bytes) : std::string();
   const auto check = [&](const char* what, std::int64_t need, std::optional<std::int64_t> has,
                          const std::vector<std::int64_t>& per_op) -> Result<void> {
     if (!has || need <= *has) return {};
-    return Error{std::string(what) + " needs " + std::to_string(need) + " bytes, the device has " +
+    return Error{std::string(what) + " " + std::to_string(need) + " bytes, the device has " +
                      std::to_string(*has) + ": " + std::to_string(need - *has) + " too many; most at " +
-                     largest_layer(s, per_op),
+                     largest_layer(s, per_op) + hint,
                  device.name, ErrorKind::infeasible};
   };
-  NAS_CHECK(check("the arena", made.arena_bytes, device.ram_bytes, made.op_arena_bytes));
-  return check("the network's constants", made.weight_bytes, device.flash_bytes, made.op_weight_bytes);
+  NAS_CHECK(check("the arena needs", made.arena_bytes, device.ram_bytes, made.op_arena_bytes));
+  return check("the network's constants need", made.weight_bytes, device.flash_bytes, made.op_weight_bytes);
 }
 
 std::map<std::string, std::string> metadata_of(const ExportSource& source, const Subject& s) {
@@ -88,7 +98,7 @@ fs::path free_name(const fs::path& parent, const std::string& name, const std::s
 
 Result<Record> export_one(const ExportSource& source, const std::string& network, const ExportOptions& o,
                           bool inside) {
-  NAS_TRY(subject, source.subject(network, o, wants_integers(o.forms)));
+  NAS_TRY(subject, source.subject(network, o, wants_integers(o.forms) || o.stage.qat > 0));
   std::optional<devices::DeviceProfile> device;
   if (!o.device.empty()) {
     NAS_TRY(profile, devices::load_profile(o.device, o.device_folder));
@@ -98,7 +108,8 @@ Result<Record> export_one(const ExportSource& source, const std::string& network
   NAS_TRY(forms, write_forms(subject, o.forms,
                              {{source.job().feeds.store().classes(), view.mean, view.deviation},
                               metadata_of(source, subject),
-                              device}));
+                              device,
+                              o.patches}));
   const auto* made = forms.made ? &*forms.made : nullptr;
   if (made != nullptr && device) NAS_CHECK(check_fits(subject, *made, *device));
   std::optional<Instructions> instructions;
@@ -121,7 +132,8 @@ Result<Record> export_one(const ExportSource& source, const std::string& network
                 {"genotype", subject.genotype},
                 {"classes", source.job().feeds.store().classes().size()},
                 {"forms", forms.names},
-                {"left_out", forms.left_out}};
+                {"left_out", forms.left_out},
+                {"patches", manifest["patches"]}};
   for (const auto& [key, m] : manifest["metrics"].items()) record[key] = m["value"];
   return record;
 }
@@ -168,21 +180,24 @@ Result<void> keep_all(const Context& context, const ExportOptions& o, const std:
 
 Result<int> run_export(const Context& context, ExportOptions o, const std::string& asked) {
   supernet::prepare_runtime();
+  o.progress = shown_progress(context.quiet);
   NAS_TRY(networks, resolve_architectures(context.project, asked));
   o.networks = networks;
   o.device_folder = (fs::path(context.project) / "devices").string();
   if (o.out.empty()) o.out = (fs::path(context.project) / "exports/").string();
   NAS_TRY(records, export_networks(o));
   NAS_CHECK(keep_all(context, o, asked, records));
-  const std::vector<Column> columns{{"folder", "folder"},
-                                    {"top1_float", "top-1, float"},
-                                    {"top1_int8", "top-1, int8"},
-                                    {"top1_agreement", "same answer"},
-                                    {"test_images", "test images"},
-                                    {"macs", "MACs"},
-                                    {"arena", "arena", "bytes"},
-                                    {"constants", "constants", "bytes"},
-                                    {"instructions", "instructions an image"}};
+  std::vector<Column> columns{{"folder", "folder"},
+                              {"top1_float", "top-1, float"},
+                              {"top1_int8", "top-1, int8"},
+                              {"top1_agreement", "same answer"},
+                              {"test_images", "test images"},
+                              {"macs", "MACs"},
+                              {"arena", "arena", "bytes"},
+                              {"constants", "constants", "bytes"},
+                              {"instructions", "instructions an image"}};
+  if (o.stage.qat > 0)
+    columns.insert(columns.begin() + 1, Column{"top1_before_qat", "top-1, float, before --qat"});
   if (records.size() > 1)
     print_records(context, columns, records);
   else
@@ -224,11 +239,11 @@ void add_export_commands(CLI::App& app, Context& context) {
   command->add_option("--calibration", options->stage.calibration, "How ranges are chosen")
       ->check(CLI::IsMember({"auto", "min_max", "percentile", "mse", "kl"}));
   command
-      ->add_option("--finetune", options->stage.finetune,
-                   "Epochs of training the float network alone before it is quantised")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--calibration-images", options->stage.calibration_images, "Of the recalibration split")
-      ->check(CLI::PositiveNumber);
+      ->add_option("--patches", options->patches,
+                   "C: run the first layers in so many windows a side, which needs less RAM and more "
+                   "instructions; auto: only if the device's RAM needs it")
+      ->check(CLI::IsMember({"off", "auto"}) | CLI::Range(2, 64));
+  add_quantize_options(*command, options->stage);
   command->add_option("--test-images", options->test_images, "At most this many of the test split; 0: all");
   command->callback([&context, options, network] {
     context.action = [&context, options, network] { return run_export(context, *options, *network); };

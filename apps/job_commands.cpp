@@ -178,9 +178,11 @@ void add_orders(CLI::App& app, Context& context, const std::shared_ptr<JobOption
   extend->add_option("--budget", options->budget, "+ adds; evals, epochs, steps, s, min, h, d, Wh")
       ->required();
   extend->add_option("--kind", options->kind, "Kind of the tasks that go on, with all later stages");
-  add_order(
-      app, context, options, "rm", "Remove a run and everything that only it has", {"hwnas rm mcu"},
-      [](Store& store, const Run& run, const JobOptions&) { return results::remove_run(store, run.id); });
+  add_order(app, context, options, "rm", "Remove a run and everything that only it has", {"hwnas rm mcu"},
+            [](Store& store, const Run& run, const JobOptions&) -> Result<void> {
+              NAS_CHECK(results::remove_run(store, run.id));
+              return results::remove_logs(store.project(), run.id);
+            });
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ bool lies_in(const fs::path& folder, const fs::path& path) {
 
 // The run of the job that this command is a task of, where that is a job of this project.
 std::optional<results::Id> run_of_job(const fs::path& project) {
-  const char* const folder = std::getenv("HWNAS_PROJECT");
+  const char* const folder = std::getenv("HWNAS_JOB_PROJECT");
   const char* const run = std::getenv("HWNAS_RUN");
   std::error_code failed;
   if (folder == nullptr || run == nullptr || !fs::equivalent(folder, project, failed)) return {};
@@ -65,6 +65,13 @@ struct Place {
   std::optional<results::Id> id;
 };
 
+// A run that goes on with more budget is the same run.
+nlohmann::json without_budget(const std::string& config) {
+  nlohmann::json json = nlohmann::json::parse(config, nullptr, false);
+  if (json.is_object()) json.erase("budget");
+  return json;
+}
+
 Result<Place> find_place(Store& store, const Run& wanted, bool fresh) {
   Place place{wanted.name, {}};
   for (;;) {
@@ -75,9 +82,10 @@ Result<Place> find_place(Store& store, const Run& wanted, bool fresh) {
       place.name += "-" + wanted.kind;
       continue;
     }
-    const bool same = found->kind == wanted.kind && found->config_sha256 == sha256(wanted.config) &&
-                      found->origin == wanted.origin;
-    if (same && (!fresh || found->candidates == 0))
+    const bool same_budget = found->config_sha256 == sha256(wanted.config);
+    const bool same = found->kind == wanted.kind && found->origin == wanted.origin &&
+                      (same_budget || without_budget(found->config) == without_budget(wanted.config));
+    if (same && (!fresh || (same_budget && found->candidates == 0)))
       place.id = found->id;
     else
       NAS_CHECK(set_aside(store, *found));
@@ -90,7 +98,9 @@ Result<void> begin_run(Store& store, Run& run, bool fresh) {
   run.name = place.name;
   if (place.id) {
     run.id = *place.id;
-    NAS_CHECK(store.db().run("UPDATE run SET process=? WHERE id=?", run.process, run.id));
+    NAS_CHECK(
+        store.db().run("UPDATE run SET process=?, config=?, config_sha256=?, budget=?, note='' WHERE id=?",
+                       run.process, run.config, sha256(run.config), run.budget, run.id));
   } else {
     if (run.parent_id) {
       NAS_TRY(parent, store.db().value<results::Id>("SELECT id FROM run WHERE id=?", *run.parent_id));
@@ -183,6 +193,15 @@ Result<int> Ledger::end(Result<int> result) {
       },
       true);
   return result;
+}
+
+Result<std::optional<nlohmann::json>> budget_of_job(const fs::path& project) {
+  const auto run = run_of_job(project);
+  if (!run) return std::optional<nlohmann::json>();
+  NAS_TRY(store, Store::open(project, {.access = results::Access::read}));
+  NAS_TRY(text, store.db().value<std::string>("SELECT budget FROM run WHERE id=? AND budget<>'{}'", *run));
+  if (!text) return std::optional<nlohmann::json>();
+  return std::optional(nlohmann::json::parse(*text, nullptr, false));
 }
 
 std::string this_process() { return std::to_string(::getpid()) + " " + results::process_name(::getpid()); }

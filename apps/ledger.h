@@ -62,6 +62,11 @@ class Ledger {
   std::optional<std::chrono::steady_clock::time_point> muted_until_;
 };
 
+// What `hwnas extend` gave the job that this process is a task of: {"evaluations": 500} or, on top of what
+// the task has itself, {"+evaluations": 200}, {"+seconds": 60}; nothing where it is no job or was not
+// extended.
+Result<std::optional<nlohmann::json>> budget_of_job(const std::filesystem::path& project);
+
 // The process that works on a run, as kept with it; and whether it is gone (false where that cannot be told).
 std::string this_process();
 bool is_abandoned(const results::Run& run);

@@ -23,7 +23,7 @@ constexpr TorchCommand kTorchCommands[] = {
     {"train", "Train a once-for-all supernet, or one network"},
     {"evaluate", "Accuracy of sub-networks of a trained supernet"},
     {"sweep", "Measure the accuracy of a spread of sub-networks, once for all devices"},
-    {"check", "Measure the front of a search on the supernet, beside what was predicted"},
+    {"check", "Measure the front of a search on the supernet and its devices, beside what was predicted"},
     {"quantize-report", "What int8 costs: accuracy by calibration method, sensitivity by layer"},
     {"export", "Sub-networks as TorchScript, ONNX, TFLite, C and safetensors, with what proves them equal"},
 };
@@ -119,6 +119,7 @@ int run(int argc, char** argv) {
   add_plan_command(app, context);
   add_predict_commands(app, context);
   add_estimate_commands(app, context);
+  add_session_model_commands(app, context);
   add_profile_commands(app, context);
   add_search_commands(app, context);
   add_space_commands(app, context);
@@ -128,6 +129,7 @@ int run(int argc, char** argv) {
   add_verify_commands(app, context, torch_forms());
   add_train_commands(app, context);
   add_accuracy_commands(app, context);
+  add_check_command(app, context);
   add_export_commands(app, context);
   add_quantize_commands(app, context);
 #else

@@ -8,6 +8,7 @@
 #include "latency/measured_networks.h"
 #include "latency/table.h"
 #include "search/additive_fit.h"
+#include "search/memory_parts.h"
 #include "space/cost.h"
 #include "space/energy.h"
 #include "space/memory.h"
@@ -30,6 +31,7 @@ struct Costs {
   std::vector<DeviceLatency> devices;
   MemoryOptions memory;
   std::optional<EnergyTable> energy;
+  std::optional<search::Additive> energy_sum;  // in uJ, where all weights lie in the same level
 };
 
 Result<DeviceLatency> open_session(const CostRequest::Device& wanted, const std::string& precision,
@@ -47,8 +49,7 @@ Result<DeviceLatency> open_session(const CostRequest::Device& wanted, const std:
     return usage_error(
         "the session measured " + table.info().precision + " kernels, the search is for " + precision,
         path.string());
-  const bool counted = session.info.unit == "instructions";
-  return DeviceLatency{wanted.metric.empty() ? (counted ? "minstr" : "latency_ms") : wanted.metric,
+  return DeviceLatency{wanted.metric.empty() ? session_metric(session.info) : wanted.metric,
                        std::move(table),
                        device.fusion,
                        1e-6,
@@ -100,6 +101,47 @@ void compile(const SearchSpace& space, Costs& costs, std::vector<search::KnownCo
     if (!d.table) known.push_back({d.metric, *d.sum});
 }
 
+// Energy is a sum over kernels but for the weights, which all come from the smallest level that holds them
+// together. Where that is the same level for all networks the sum is exact; else the sums for each level that
+// occurs bound it.
+void compile_energy(SearchProblem& problem, Costs& costs) {
+  const auto flash = std::ranges::find(problem.known, "flash_kb", &search::KnownCost::metric);
+  if (!costs.energy || flash == problem.known.end()) return;
+  const auto weights = search::range(problem.space, flash->cost);
+  if (!weights) return;
+  const auto& levels = costs.energy->levels;
+  const auto level_for = [&levels](double bytes) {
+    std::size_t i = 0;
+    while (i + 1 < levels.size() && static_cast<double>(levels[i].bytes) < bytes) ++i;
+    return i;
+  };
+  const std::size_t first = level_for(1024 * weights->min), last = level_for(1024 * weights->max);
+  const auto joules = [&, space = problem.space](const Genotype& g, std::span<double> out) {
+    const Network network = space.lower(g);
+    const Precision precision = costs.memory.precision;
+    const auto bytes = static_cast<double>(cost(network, precision).weight_bytes.count());
+    const double total = energy(network, precision, costs.memory.fusion, *costs.energy).joules();
+    for (std::size_t l = first; l <= last; ++l)
+      out[l - first] =
+          total +
+          1e-12 * bytes * (levels[l].picojoules_per_byte - levels[level_for(bytes)].picojoules_per_byte);
+  };
+  const std::vector<std::string> names(last - first + 1, "energy_uj");
+  search::BoundedCost bound{"energy_uj", std::numeric_limits<double>::infinity(), 0};
+  for (const auto& sum : search::compile_additive(problem.space, joules, names, {.tolerance = 1e-9})) {
+    if (!sum) return problem.notes.push_back(sum.error().message);
+    if (first == last) {
+      costs.energy_sum = sum->scaled(1e6);
+      return problem.known.push_back({"energy_uj", *costs.energy_sum});
+    }
+    const auto reach = search::range(problem.space, *sum);
+    if (!reach) return;
+    bound.lower = std::min(bound.lower, 1e6 * reach->min * (1 - 1e-8));  // sums are rounded
+    bound.upper = std::max(bound.upper, 1e6 * reach->max * (1 + 1e-8));
+  }
+  problem.bounds.push_back(bound);
+}
+
 // Metrics in the order: macs_m, params_m, ram_kb, flash_kb, energy_uj where asked, then the devices.
 void score_one(const SearchSpace& space, const Costs& costs, const Genotype& g, std::size_t i,
                search::Scores& scores) {
@@ -111,7 +153,9 @@ void score_one(const SearchSpace& space, const Costs& costs, const Genotype& g, 
   row[2] = static_cast<double>(peak_memory(network, costs.memory).bytes.count()) / 1024;
   row[3] = static_cast<double>(c.weight_bytes.count()) / 1024;
   std::size_t at = 4;
-  if (costs.energy)
+  if (costs.energy_sum)
+    row[at++] = (*costs.energy_sum)(g);
+  else if (costs.energy)
     row[at++] = 1e6 * energy(network, costs.memory.precision, costs.memory.fusion, *costs.energy).joules();
   for (const DeviceLatency& device : costs.devices) {
     if (device.sum) {
@@ -142,6 +186,10 @@ search::Evaluator cost_evaluator(const SearchSpace& space, std::shared_ptr<const
 }
 
 }  // namespace
+
+std::string session_metric(const latency::SessionInfo& info) {
+  return info.unit == "instructions" ? "minstr" : "latency_ms";
+}
 
 CostRequest read_cost_request(JsonReader& reader) {
   CostRequest request;
@@ -179,6 +227,9 @@ Result<void> add_network_costs(SearchProblem& problem, const CostRequest& reques
     costs->devices.push_back(std::move(device));
   }
   compile(problem.space, *costs, problem.known, problem.notes);
+  compile_energy(problem, *costs);
+  NAS_TRY(memory, search::compile_peak(problem.space, search::memory_parts(problem.space, costs->memory)));
+  problem.peaks.push_back({"ram_kb", memory.scaled(1.0 / 1024)});
   const auto with = [&](const search::Evaluator& first) {
     const search::Evaluator second = cost_evaluator(problem.space, costs);
     return first.score ? search::combined({first, second}) : second;

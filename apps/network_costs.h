@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "apps/search_problem.h"
+#include "latency/measure/session.h"
 
 namespace nas::apps {
 
@@ -19,6 +20,10 @@ struct CostRequest {
   std::vector<Device> devices;
 };
 CostRequest read_cost_request(JsonReader& reader);
+
+// What a session's latencies are called where no name is given: "latency_ms", or "minstr" where instructions
+// were counted.
+std::string session_metric(const latency::SessionInfo& info);
 
 // Adds macs_m, params_m, ram_kb, flash_kb and energy_uj (modelled; energy where asked) and one metric a
 // device (predicted) to a problem, after the metrics that it has; what is a sum over blocks also to `known`.

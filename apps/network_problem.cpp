@@ -41,6 +41,7 @@ void add_accuracy(SearchProblem& problem, const search::AccuracySurrogate& model
   note_surrogate(model, problem.notes);
   const bool sum = model.model() == "ridge";
   (sum ? problem.known : problem.stand_ins).push_back({"top1", model.separable()});
+  if (!sum) problem.bounds.push_back({"top1", 0, 1});
   problem.evaluator = {{{"top1", "share", Source::predicted}}, search::ThreadSafety::concurrent, nullptr};
   problem.evaluator.score = [model, sum](std::span<const Genotype> batch, double, search::Scores& scores) {
     const std::vector<double> top1 = sum ? std::vector<double>() : model.predict(batch);

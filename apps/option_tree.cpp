@@ -153,7 +153,9 @@ std::string bash_completion(const CommandFacts& root) {
 
 std::string zsh_completion(const CommandFacts& root) {
   std::string text =
-      "#compdef hwnas\n# zsh completion of hwnas: put it as _hwnas into a folder of $fpath\n_hwnas() {\n"
+      "#compdef hwnas\n# zsh completion of hwnas: put it as _hwnas into a folder of $fpath, or source it "
+      "after "
+      "compinit\n_hwnas() {\n"
       "  local at=hwnas word\n  local -a items\n  for word in \"${(@)words[2,CURRENT-1]}\"; do\n    case "
       "\"$at $word\" in\n";
   for (const std::string& path : known_paths(root))
@@ -164,14 +166,25 @@ std::string zsh_completion(const CommandFacts& root) {
       description.replace(i, 1, "\\:");
     return " " + quoted(name + ":" + description, false);
   };
+  std::string common, values;
+  for (const OptionFacts& o : root.options)
+    for (const std::string& name : o.names) common += item(name, o.description);
   each_command(root, [&](const CommandFacts& c) {
     text += "    (\"" + joined(c.path) + "\") items=(";
     for (const CommandFacts& sub : c.commands) text += item(sub.path.back(), sub.description);
-    for (const OptionFacts& o : c.options)
-      for (const std::string& name : o.names) text += item(name, o.description);
-    text += " ) ;;\n";
+    for (const OptionFacts& o : c.options) {
+      for (const std::string& choice : o.names.empty() ? o.choices : o.names)
+        text += item(choice, o.description);
+      for (const std::string& name : o.names)
+        if (!o.choices.empty())
+          values += "    (\"" + joined(c.path) + (c.path.size() == 1 ? "\"*\" " : " ") + name +
+                    "\") items=(" + joined(o.choices) + ") ;;\n";
+    }
+    text += (c.path.size() == 1 ? "" : common) + " ) ;;\n";
   });
-  return text + "  esac\n  _describe hwnas items\n  _files\n}\n_hwnas \"$@\"\n";
+  return text + "  esac\n  case \"$at ${words[CURRENT-1]}\" in\n" + values +
+         "  esac\n  _describe hwnas items\n  _files\n}\n"
+         "if [[ $funcstack[1] == _hwnas ]]; then _hwnas \"$@\"; else compdef _hwnas hwnas; fi\n";
 }
 
 std::string fish_completion(const CommandFacts& root) {
@@ -182,11 +195,16 @@ std::string fish_completion(const CommandFacts& root) {
   for (const std::string& path : known_paths(root)) text += " " + quoted(path, true);
   text += "\n        set at \"$at $word\"\n    end\n  end\n  test \"$at\" = \"$argv[1]\"\nend\n";
   each_command(root, [&](const CommandFacts& c) {
-    const std::string start = "complete -c hwnas -n " + quoted("__hwnas_at \"" + joined(c.path) + "\"", true);
+    const std::string here = "complete -c hwnas -n " + quoted("__hwnas_at \"" + joined(c.path) + "\"", true);
+    // Options of the program itself may stand after any command.
+    const std::string start = c.path.size() > 1 ? here : "complete -c hwnas";
     for (const CommandFacts& sub : c.commands)
-      text += start + " -a " + sub.path.back() + " -d " + quoted(sub.description, true) + "\n";
+      text += here + " -a " + sub.path.back() + " -d " + quoted(sub.description, true) + "\n";
     for (const OptionFacts& o : c.options) {
-      if (o.names.empty()) continue;
+      if (o.names.empty()) {
+        if (!o.choices.empty()) text += here + " -f -a " + quoted(joined(o.choices), true) + "\n";
+        continue;
+      }
       std::string line = start;
       for (const std::string& name : o.names)
         line += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);

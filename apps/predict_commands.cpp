@@ -1,3 +1,4 @@
+#include <cstdio>
 #include <memory>
 
 #include "apps/command.h"
@@ -35,6 +36,9 @@ Result<int> run_csv(const Context& context, const latency::PredictRequest& reque
     rungs.push_back({{"model", rung.name}, {"held_out_mape", rung.mape}, {"weight", rung.weight}});
   }
   record["evidence"] = rungs;
+  if (!context.quiet && report.n_dropped + report.n_duplicates > 0)
+    std::fprintf(stderr, "%s: %zu rows with failed timings dropped, %zu rows repeat an earlier one\n",
+                 request.file.c_str(), report.n_dropped, report.n_duplicates);
   print_record(context,
                {{"model", "model", ""},
                 {"n_train", "rows fitted", ""},

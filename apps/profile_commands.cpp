@@ -110,7 +110,7 @@ std::vector<Kernel> still_open(const std::vector<Kernel>& kernels, const latency
                                bool unsteady) {
   std::map<std::string, bool> known;
   for (const KernelRecord& r : session.kernels)
-    if (r.failure.empty()) known[r.signature] = r.steady;
+    if (r.failure.empty() && !r.provisional) known[r.signature] = r.steady;
   std::vector<Kernel> open;
   for (const Kernel& kernel : kernels) {
     const auto found = known.find(signature(kernel));
@@ -179,7 +179,6 @@ Result<int> test_fusion_pairs(const Context& context, const ProfileCommand& comm
       };
       // Every round visits the three in turn; no kernel may be finished before the others.
       latency::ProfileOptions options = command.options;
-      options.redo_unsteady = false;
       options.measure.half_width = 0;
       options.measure.max_secs = std::max(10.0, options.measure.max_secs);
       options.measure.reference_every = 0;
@@ -210,7 +209,7 @@ Result<std::vector<latency::NamedNetwork>> open_networks(const ProfileCommand& c
   NAS_TRY(space, open_space(command.space));
   std::set<std::string> known;
   for (const KernelRecord& r : session.kernels)
-    if (r.failure.empty()) known.insert(r.signature);
+    if (r.failure.empty() && !r.provisional) known.insert(r.signature);
   std::vector<latency::NamedNetwork> networks;
   for (std::size_t i = 0; i < command.whole; ++i) {
     Rng rng(command.options.measure.seed, "whole networks", i);
@@ -232,21 +231,38 @@ struct Job {
   latency::ProfileHooks hooks;
 };
 
-// Half of the budget fills the space; the rest goes, an eighth at a time, where the table is least sure of
-// what it would say of the kernels that were not measured.
+// Measures on in a session: against the baseline of what it holds already, whose reference kernel is visited
+// again.
+Result<void> measure_on(Job& job, std::vector<Kernel> kernels,
+                        const std::vector<latency::NamedNetwork>& networks) {
+  latency::ProfileOptions options = job.options;
+  options.earlier = job.log.session().kernels;
+  const auto& context = job.log.session().info.context;
+  if (const auto known = context.find("reference"); known != context.end() && !options.earlier.empty()) {
+    options.reference = known->second;
+    const auto reference = parse_signature(known->second);
+    if (reference && !kernels.empty() &&
+        std::ranges::find(kernels, known->second, signature) == kernels.end())
+      kernels.push_back(*reference);
+  }
+  return latency::profile_with_networks(job.device, kernels, networks, options, job.info, job.hooks);
+}
+
+// Half of the budget fills the space; the rest goes, an eighth at a time, where measuring is expected to
+// teach most of the kernels of which the table is not sure.
 Result<void> measure_cover(Job& job, const std::vector<Kernel>& all, std::size_t budget) {
   const auto measured = [&] {
     return latency::coverage_of(all, job.log.session(), job.command.sure).measured;
   };
   std::vector<Kernel> next = latency::space_filling(all, std::max<std::size_t>(1, (budget + 1) / 2));
   for (;;) {
-    NAS_CHECK(latency::profile_kernels(job.device, still_open(next, job.log.session(), false), job.options,
-                                       job.info, job.hooks));
+    NAS_CHECK(measure_on(job, still_open(next, job.log.session(), false), {}));
     const std::size_t done = measured();
     if (interrupted || done >= budget) return {};
-    next = latency::refine(all, job.log.session(),
-                           std::min(budget - done, std::max<std::size_t>(4, budget / 8)), job.command.sure);
-    if (next.empty()) return {};
+    const std::size_t share = std::min(budget - done, std::max<std::size_t>(4, budget / 8));
+    NAS_TRY(chosen, latency::next_kernels(all, job.log.session(), share, job.command.sure));
+    if (chosen.empty()) return {};
+    next = std::move(chosen);
   }
 }
 
@@ -255,8 +271,7 @@ Result<void> measure_job(Job& job, const std::vector<Kernel>& all, const std::ve
                          bool cover, std::size_t budget, const std::vector<latency::NamedNetwork>& networks) {
   if (cover) NAS_CHECK(measure_cover(job, all, budget));
   if (interrupted) return {};
-  return latency::profile_with_networks(job.device, cover ? std::vector<Kernel>{} : open, networks,
-                                        job.options, job.info, job.hooks);
+  return measure_on(job, cover ? std::vector<Kernel>{} : open, networks);
 }
 
 Result<int> measure_and_store(const Context& context, const ProfileCommand& command,
@@ -277,6 +292,7 @@ Result<int> measure_and_store(const Context& context, const ProfileCommand& comm
                       context.quiet);
     std::size_t finished = 0;
     latency::ProfileHooks hooks;
+    hooks.begun = [&](const latency::SessionInfo& now) { return log.add_context(now.context); };
     hooks.done = [&](const KernelRecord& record) -> Result<void> {
       NAS_CHECK(log.add(record));
       return stored.add(record);
@@ -285,6 +301,8 @@ Result<int> measure_and_store(const Context& context, const ProfileCommand& comm
       progress.update(++finished, what);
     };
     hooks.stop = [] { return interrupted.load(); };
+    // A disk that is full shows with the next record.
+    hooks.state = [&](const latency::DeviceState& state) { static_cast<void>(log.add(state)); };
     Job job{command, device, options, info, log, hooks};
     NAS_CHECK(measure_job(job, all, open, cover, wanted, networks));
   }
@@ -318,6 +336,7 @@ Result<int> run_profile(const Context& context, const ProfileCommand& command) {
     if (command.design == "cover" && command.max_kernels == 0) wanted = (set.kernels.size() + 2) / 3;
   }
   const std::vector<Kernel> filling = latency::space_filling(set.kernels, wanted);
+  if (command.design == "all") wanted = filling.size();
   if (command.dry_run) {
     const auto busy = devices::DeviceLock::look(locks, device.name, now);
     return print_plan(context, command, device, set, wanted,

@@ -33,39 +33,17 @@ results::Session to_session(const latency::SessionInfo& info, results::Id device
   return session;
 }
 
-results::KernelTime to_row(const latency::KernelRecord& r, results::Id session) {
-  results::KernelTime row;
-  row.session_id = session;
-  row.signature = r.signature;
-  row.n = static_cast<std::int64_t>(r.n);
-  row.median = r.median;
-  row.mean = r.mean;
-  row.deviation = r.deviation;
-  row.p05 = r.p05;
-  row.p90 = r.p90;
-  row.least = r.min;
-  row.steady = r.steady;
-  for (const double sample : r.visit_medians) row.samples.push_back(std::llround(sample));
-  return row;
-}
-
-results::NetworkTime to_network_row(const latency::KernelRecord& r, results::Id session, results::Id arch,
-                                    const std::string& precision) {
-  const results::KernelTime k = to_row(r, session);
-  results::NetworkTime row;
-  row.session_id = session;
-  row.arch_id = arch;
-  row.precision = precision;
-  row.n = k.n;
-  row.median = k.median;
-  row.mean = k.mean;
-  row.deviation = k.deviation;
-  row.p05 = k.p05;
-  row.p90 = k.p90;
-  row.least = k.least;
-  row.steady = k.steady;
-  row.samples = k.samples;
-  return row;
+results::Timing to_timing(const latency::KernelRecord& r) {
+  results::Timing time{.n = static_cast<std::int64_t>(r.n),
+                       .median = r.median,
+                       .mean = r.mean,
+                       .deviation = r.deviation,
+                       .p05 = r.p05,
+                       .p90 = r.p90,
+                       .least = r.min,
+                       .steady = r.steady};
+  for (const double sample : r.visit_medians) time.samples.push_back(std::llround(sample));
+  return time;
 }
 
 Result<results::Id> keep_session(results::Store& store, const devices::DeviceProfile& device,
@@ -104,7 +82,7 @@ Result<void> StoredSession::put(results::Store& store) const {
   std::vector<results::NetworkTime> networks;
   for (const latency::KernelRecord& r : not_stored_) {
     if (!r.signature.starts_with(latency::kNetworkPrefix)) {
-      kernels.push_back(to_row(r, id_));
+      kernels.push_back({.session_id = id_, .signature = r.signature, .time = to_timing(r)});
       continue;
     }
     // A network that the space does not know (any more) stays in the session's file only.
@@ -112,14 +90,15 @@ Result<void> StoredSession::put(results::Store& store) const {
     const auto genotype = space_->parse(r.signature.substr(latency::kNetworkPrefix.size()));
     if (!genotype) continue;
     NAS_TRY(archs, keep_networks(store, *space_, {&*genotype, 1}));
-    networks.push_back(to_network_row(r, id_, archs.front(), precision));
+    networks.push_back(
+        {.session_id = id_, .arch_id = archs.front(), .precision = precision, .time = to_timing(r)});
   }
   NAS_CHECK(results::add_kernel_times(store, kernels));
   return results::add_network_times(store, networks);
 }
 
 Result<void> StoredSession::add(const latency::KernelRecord& record) {
-  if (!record.failure.empty() || id_ == 0) return {};
+  if (!record.failure.empty() || record.provisional || id_ == 0) return {};
   not_stored_.push_back(record);
   if (ledger_->write([&](results::Store& store) { return put(store); })) not_stored_.clear();
   return {};
@@ -132,7 +111,7 @@ Result<void> StoredSession::add_missing(const latency::Session& session) {
     std::set<std::string> have;
     for (const results::KernelTime& row : known) have.insert(row.signature);
     for (const latency::KernelRecord& r : session.kernels)
-      if (r.failure.empty() && !have.contains(r.signature)) not_stored_.push_back(r);
+      if (r.failure.empty() && !r.provisional && !have.contains(r.signature)) not_stored_.push_back(r);
     return put(store);
   });
   if (kept) not_stored_.clear();

@@ -11,7 +11,6 @@
 
 #include "apps/arch_reference.h"
 #include "apps/integer_runner.h"
-#include "apps/progress.h"
 #include "space/cost.h"
 #include "supernet/evaluate.h"
 #include "supernet/quantize/sensitivity.h"
@@ -81,9 +80,8 @@ class Reporter {
       stage.qat = row == "qat" ? o_.stage.qat : 0;
       if (row != "qat") stage.calibration = row;
       const auto begin = std::chrono::steady_clock::now();
-      NAS_TRY(q, quantized(run_.config, run_.job, trained, stage, shown()));
+      NAS_TRY(q, quantized(run_.config, run_.job, trained, stage, shown_progress(context_.quiet)));
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-      progress_.reset();
       NAS_TRY(rounded, answers(q.network, test));
       const auto is_right = right(rounded, test.labels);
       const Difference d = paired(exact, is_right);
@@ -108,8 +106,7 @@ class Reporter {
   // One record per operation.
   Result<std::vector<Record>> layers(const std::string& name) {
     NAS_TRY(trained, start(name));
-    NAS_TRY(q, quantized(run_.config, run_.job, trained, o_.stage, shown()));
-    progress_.reset();
+    NAS_TRY(q, quantized(run_.config, run_.job, trained, o_.stage, shown_progress(context_.quiet)));
     const LabelledImages images = images_of(run_.job.feeds.recalibration(), q.folded.deployment.input.height,
                                             o_.stage.calibration_images);
     const FoldedNetwork& shifted = o_.stage.qat > 0 ? q.folded : q.report.folded;
@@ -137,9 +134,7 @@ class Reporter {
     provenance.genotype = name;
     NAS_TRY(trained, extract(run_.loaded.supernet, network, run_.job.feeds.recalibration(), provenance));
     if (o_.stage.finetune <= 0) return trained;
-    NAS_TRY(tuned, finetuned(run_.config, trained, o_.stage.finetune, shown()));
-    progress_.reset();
-    return tuned;
+    return finetuned(run_.config, trained, o_.stage.finetune, shown_progress(context_.quiet));
   }
 
   Result<std::vector<std::vector<float>>> answers(const QuantizedNetwork& network,
@@ -151,20 +146,9 @@ class Reporter {
     return out;
   }
 
-  StageProgress shown() {
-    return [this](const std::string& what, std::int64_t step, std::int64_t steps) {
-      if (!progress_ || what != what_)
-        progress_ = std::make_unique<Progress>(what, static_cast<std::uint64_t>(steps), context_.quiet);
-      what_ = what;
-      progress_->update(static_cast<std::uint64_t>(step));
-    };
-  }
-
   const Context& context_;
   const ReportOptions& o_;
   TrainedRun run_;
-  std::unique_ptr<Progress> progress_;
-  std::string what_;
 };
 
 const std::vector<Column> kMethodColumns = {

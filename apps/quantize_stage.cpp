@@ -1,7 +1,9 @@
 #include "apps/quantize_stage.h"
 
-#include "apps/export/subject.h"
+#include <memory>
 
+#include "apps/export/subject.h"
+#include "apps/progress.h"
 #include "supernet/evaluate.h"
 #include "supernet/quantize_aware.h"
 #include "supernet/train.h"
@@ -17,7 +19,28 @@ Result<TrainJob> job_at(TrainConfig config, int resolution) {
   return open_train_job(config);
 }
 
+// The real values of an integer network's weights.
+FoldedNetwork real_network(const QuantizedNetwork& q) {
+  FoldedNetwork real{q.deployment, {}};
+  for (std::size_t i = 0; i < q.weights.size(); ++i) {
+    const DeployedOp& op = q.deployment.ops[i];
+    const double scale = q.tensors[static_cast<std::size_t>(op.inputs[0])].scale;
+    real.weights.push_back(op.part == DeployedPart::none ? FoldedWeights{}
+                                                         : real_values(op, q.weights[i], scale));
+  }
+  return real;
+}
+
 }  // namespace
+
+StageProgress shown_progress(bool quiet) {
+  auto shown = std::make_shared<std::unique_ptr<Progress>>();
+  return [shown, quiet](const std::string& what, std::int64_t step, std::int64_t steps) {
+    if (!*shown) *shown = std::make_unique<Progress>(what, static_cast<std::uint64_t>(steps), quiet);
+    (*shown)->update(static_cast<std::uint64_t>(step));
+    if (step == steps) shown->reset();
+  };
+}
 
 Result<TrainedNetwork> finetuned(const TrainConfig& config, const TrainedNetwork& start, double epochs,
                                  const StageProgress& progress) {
@@ -59,11 +82,13 @@ Result<Quantized> quantized(const TrainConfig& config, const TrainJob& job, cons
   QuantizeAwareOptions aware;
   aware.epochs = stage.qat;
   aware.on_step = [&](std::int64_t step, std::int64_t steps, double) {
+    q.steps = step;
     if (progress) progress("quantisation-aware", step, steps);
     return true;
   };
   NAS_TRY(tuned, train_quantized(q.report.folded, q.network, training.feeds.training(), aware));
   q.network = std::move(tuned);
+  q.folded = real_network(q.network);
   return q;
 }
 

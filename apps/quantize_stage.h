@@ -18,13 +18,17 @@ struct QuantizeStage {
 };
 
 struct Quantized {
-  supernet::FoldedNetwork folded;  // the float network that the int8 one stands for
+  // The float network that the int8 one stands for; after quantisation-aware training the very values of its
+  // integers.
+  supernet::FoldedNetwork folded;
   QuantizedNetwork network;
   supernet::QuantizeReport report;
+  std::int64_t steps = 0;  // of quantisation-aware training
 };
 
 // Shown while training: what is done, steps done and in all.
 using StageProgress = std::function<void(const std::string& what, std::int64_t step, std::int64_t steps)>;
+StageProgress shown_progress(bool quiet);  // on stderr, a line a stage
 
 // Trains the network further on the run's training images at its own resolution, by the recipe "fine-tune"
 // stretched to `epochs`; statistics are recalibrated. Needs LibTorch.

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
@@ -43,8 +44,11 @@ void say_problem(const Context& context, const SearchPlan& plan) {
   if (context.quiet) return;
   for (const std::string& note : plan.problem.notes) std::fprintf(stderr, "%s\n", note.c_str());
   for (const search::Reach& r : plan.feasible.reach)
-    std::fprintf(stderr, "%s: reachable %s to %s%s\n", r.metric.c_str(), search::number(r.min).c_str(),
-                 search::number(r.max).c_str(), r.exact ? " (exact)" : " (bounds)");
+    if (std::isinf(r.max))
+      std::fprintf(stderr, "%s: at least %s (bound)\n", r.metric.c_str(), search::number(r.min).c_str());
+    else
+      std::fprintf(stderr, "%s: reachable %s to %s%s\n", r.metric.c_str(), search::number(r.min).c_str(),
+                   search::number(r.max).c_str(), r.exact ? " (exact)" : " (bounds)");
   std::string from;
   for (const std::string& why : plan.reference.why) from += (from.empty() ? "" : "; ") + why;
   if (!from.empty()) std::fprintf(stderr, "hypervolume is measured from %s\n", from.c_str());
@@ -90,11 +94,10 @@ Result<int> dry_run(const Context& context, const SearchPlan& plan) {
 }
 
 // On a screen the ends of a long front and some between; the other formats carry all of it.
-void print_found(const Context& context, const search::History& history, const SearchSpace& space,
-                 const std::string& run) {
+void print_found(const Context& context, const search::History& history, const std::vector<Row>& front,
+                 const SearchSpace& space, const std::string& run) {
   std::vector<std::string> texts;
   for (Row row = 0; row < history.size(); ++row) texts.push_back(space.text(history.genotype(row)));
-  const std::vector<Row> front = history.front();
   const bool some = context.format == "table" && front.size() > kShown + 1;
   const std::vector<Row> rows = some ? spread_rows(front, kShown, *history.best()) : front;
   print_records(context, front_columns(history.judge()), front_records(history, rows, texts));
@@ -104,7 +107,8 @@ void print_found(const Context& context, const search::History& history, const S
 
 Result<void> say_gap(const Context& context, const SearchPlan& plan, const search::Run& run) {
   const SearchProblem& problem = plan.problem;
-  NAS_TRY(found, search::certify(problem.space, run.history, problem.known, problem.stand_ins));
+  NAS_TRY(found,
+          search::certify(problem.space, run.history, problem.known, problem.stand_ins, problem.peaks));
   if (!found || context.quiet) return {};
   std::fprintf(stderr,
                "optimality gap of %s against the exact optimum of its %s: %s (%s found, %s possible)\n",
@@ -114,45 +118,74 @@ Result<void> say_gap(const Context& context, const SearchPlan& plan, const searc
   return {};
 }
 
+// Says by how much the nearest candidate misses the limits; the exit code.
+int say_nearest(const search::History& history) {
+  std::optional<Row> nearest;
+  for (Row row = 0; row < history.size(); ++row)
+    if (!history.failed(row) && (!nearest || history.info(row).violation < history.info(*nearest).violation))
+      nearest = row;
+  if (!nearest) {
+    std::fprintf(stderr, "no candidate has a score\n");
+    return 6;
+  }
+  std::fprintf(stderr, "nothing satisfies the constraints; nearest: %s\n",
+               history.judge().explain(history.values(*nearest)).c_str());
+  return 3;
+}
+
 // What went wrong, and the exit code.
 int verdict(const search::Run& run) {
   for (Row row = 0; row < run.history.size(); ++row)
     if (run.history.failed(row)) {
-      std::fprintf(stderr, "%zu candidates failed, the first: %s\n", run.progress.failed,
-                   std::string(run.history.reason(row)).c_str());
+      std::fprintf(stderr, "%zu candidate%s failed, the first: %s\n", run.progress.failed,
+                   run.progress.failed == 1 ? "" : "s", std::string(run.history.reason(row)).c_str());
       break;
     }
   if (run.history.best()) return run.progress.failed > 0 ? 6 : 0;
-  // The nearest miss says by how much.
-  std::optional<Row> nearest;
-  for (Row row = 0; row < run.history.size(); ++row)
-    if (!run.history.failed(row) &&
-        (!nearest || run.history.info(row).violation < run.history.info(*nearest).violation))
-      nearest = row;
-  if (!nearest) return 6;
-  std::fprintf(stderr, "nothing satisfies the constraints; nearest: %s\n",
-               run.history.judge().explain(run.history.values(*nearest)).c_str());
-  return 3;
+  return say_nearest(run.history);
 }
 
 // What the run came to, for people; its exit code.
 Result<int> say_results(const Context& context, const SearchPlan& plan, const search::Run& run,
-                        const fs::path& path, const std::string& name) {
+                        const std::vector<Row>& front, const fs::path& path, const std::string& name) {
   say_end(context, run);
-  print_found(context, run.history, plan.problem.space, name);
+  print_found(context, run.history, front, plan.problem.space, name);
   NAS_CHECK(say_gap(context, plan, run));
   std::fprintf(stderr, "run kept in %s\n", path.string().c_str());
   return verdict(run);
 }
 
-Result<int> run_search_command(const Context& context, const SearchArguments& arguments) {
+// The budget as configured, and what the job of this search got since.
+Result<SearchConfig> load_extended(const Context& context, const SearchArguments& arguments) {
   NAS_TRY(config, load_search_config(arguments.config, arguments.changes, context.project));
+  NAS_TRY(more, budget_of_job(context.project));
+  const auto given = config.document.root().find("budget");
+  if (!more || !more->is_object() || (given != config.document.root().end() && !given->is_string()))
+    return config;
+  const bool named = given != config.document.root().end();
+  NAS_TRY(budget, search::parse_budget(named ? given->get<std::string>() : search::kDefaultBudget));
+  const auto take = [&](const char* key, double now) {
+    return more->value(key, now) + more->value(std::string("+") + key, 0.0);
+  };
+  budget.seconds = take("seconds", budget.seconds);
+  if (more->contains("evaluations") || budget.evaluations != search::Budget().evaluations)
+    budget.evaluations =
+        static_cast<std::size_t>(take("evaluations", static_cast<double>(budget.evaluations)));
+  SearchChanges changes = arguments.changes;
+  changes.budget = to_string(budget);
+  return load_search_config(arguments.config, changes, context.project);
+}
+
+Result<int> run_search_command(const Context& context, const SearchArguments& arguments) {
+  NAS_TRY(config, load_extended(context, arguments));
   if (config.needs_torch() && !has_torch()) return continue_with_torch(context);
   NAS_TRY(plan, make_search_plan(config, context.project));
+  const std::string name = arguments.name.empty() ? plan.name : arguments.name;
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos)
+    return usage_error("a run's name is a folder under runs/: required a plain name, found \"" + name + "\"");
   say_problem(context, plan);
   if (arguments.dry_run) return dry_run(context, plan);
   NAS_TRY(strategy, plan.make_strategy());
-  const std::string name = arguments.name.empty() ? plan.name : arguments.name;
   const fs::path path = (fs::path(context.project) / "runs" / name).lexically_normal();
   NAS_TRY(lock, FolderLock::take(path));
   NAS_TRY(folder, search::RunFolder::open(path, plan.problem.space, plan.record));
@@ -160,6 +193,9 @@ Result<int> run_search_command(const Context& context, const SearchArguments& ar
   plan.options.progress = [&](const search::Progress& p) {
     shown->update(p.evaluations,
                   "hypervolume " + search::number(p.hypervolume) +
+                      (p.best_value ? ", best " + plan.judge.problem().objectives[0].metric + " " +
+                                          search::number(*p.best_value)
+                                    : "") +
                       (p.remaining_seconds ? ", " + duration_text(*p.remaining_seconds) + " left" : ""));
   };
   SearchLedger ledger(context, plan, path, fs::absolute(arguments.config).parent_path(),
@@ -170,8 +206,9 @@ Result<int> run_search_command(const Context& context, const SearchArguments& ar
                                     plan.options, folder.resume()));
     shown.reset();
     NAS_CHECK(folder.write_front(run));
-    ledger.finish(run);
-    return say_results(context, plan, run, path, name);
+    const std::vector<Row> front = run.history.front();
+    ledger.finish(run, front);
+    return say_results(context, plan, run, front, path, name);
   };
   auto result = ledger.end(searched());
   if (context.verbosity > 0) std::fprintf(stderr, "the store took %.3f s\n", ledger.seconds());
@@ -222,9 +259,7 @@ Result<int> front_command(const Context& context, const FrontArguments& argument
   }
   const auto front = limited.front();
   print_records(context, front_columns(judge), front_records(limited, front, run.texts));
-  if (!front.empty()) return 0;
-  std::fprintf(stderr, "nothing satisfies the constraints\n");
-  return 3;
+  return front.empty() ? say_nearest(limited) : 0;
 }
 
 }  // namespace

@@ -76,7 +76,7 @@ TopKeys read_top(JsonReader& reader, const std::string& name) {
   reader.raw("$schema");
   top.name = reader.text("name", name);
   top.seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, 1));
-  top.budget = reader.text("budget", "1000evals");
+  top.budget = reader.text("budget", search::kDefaultBudget);
   top.question = read_question(reader);
   top.strategy = read_strategy(reader.object("strategy"));
   top.stall = reader.integer("stall", 0, INT64_MAX, 0);
@@ -92,7 +92,8 @@ Result<SearchProblem> read_problem(JsonReader& reader, const fs::path& base, con
 }
 
 Result<search::Feasibility> check_limits(const SearchProblem& problem, const search::Judge& judge) {
-  if (!problem.listing) return search::check_feasible(problem.space, judge, problem.known);
+  if (!problem.listing)
+    return search::check_feasible(problem.space, judge, problem.known, problem.peaks, problem.bounds);
   NAS_TRY(reach, search::check_listed(judge, problem.evaluator, *problem.listing));
   return search::Feasibility{std::move(reach), nullptr};
 }
@@ -158,7 +159,11 @@ Result<SearchConfig> search_config_of(const search::RunRecord& record, const fs:
 
 Result<search::Strategy> SearchPlan::make_strategy() const {
   const auto setting = search::make_setting(problem.space, judge, seed, feasible.screen, problem.listing);
-  const search::Models models{judge, problem.known, problem.stand_ins, problem.relaxed_loss,
+  const search::Models models{judge,
+                              problem.known,
+                              problem.peaks,
+                              problem.stand_ins,
+                              problem.relaxed_loss,
                               problem.evaluator.metrics.front().name};
   return search::make_strategy(strategy, setting, &models);
 }
@@ -168,7 +173,9 @@ Result<SearchPlan> make_search_plan(const SearchConfig& config, const fs::path& 
   JsonReader reader(config.document, errors);
   const TopKeys top = read_top(reader, config.name);
   JsonReader problem_reader = reader.object("problem", true);
-  auto problem = read_problem(problem_reader, project / config.base, project);
+  // Messages name files as a user would.
+  const fs::path base = (project / config.base).lexically_normal();
+  auto problem = read_problem(problem_reader, base == "." ? fs::path() : base, project);
   reader.done();
   if (!errors.empty()) return join_errors(errors);
   if (!problem) return problem.error();

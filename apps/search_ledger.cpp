@@ -19,6 +19,7 @@ using results::Store;
 using search::Row;
 
 constexpr std::chrono::seconds kBetweenWrites{5};
+constexpr int kShare = 200;  // a write takes at most a two-hundredth of the time since the one before
 
 // What the models of the search were made from.
 struct Origin {
@@ -88,7 +89,7 @@ results::Run run_of(const SearchPlan& plan, const Origin& origin, const std::str
   run.constraints = constraints.dump();
   Json budget = Json::object();
   const search::Budget& most = plan.options.budget;
-  if (most.evaluations != search::Budget().evaluations) budget["evals"] = most.evaluations;
+  if (most.evaluations != search::Budget().evaluations) budget["evaluations"] = most.evaluations;
   if (std::isfinite(most.seconds)) budget["seconds"] = most.seconds;
   run.budget = budget.dump();
   return run;
@@ -248,7 +249,8 @@ search::Journal SearchLedger::journal(search::Journal inner) {
     const auto now = std::chrono::steady_clock::now();
     if (history_ == nullptr || !ledger_.has_run() || now < next_) return {};
     write(checkpoint.curve, *history_);
-    next_ = std::chrono::steady_clock::now() + kBetweenWrites;
+    const auto end = std::chrono::steady_clock::now();
+    next_ = end + std::max<std::chrono::steady_clock::duration>(kBetweenWrites, kShare * (end - now));
     return {};
   };
   return journal;
@@ -267,7 +269,7 @@ void SearchLedger::write(const std::vector<search::CurvePoint>& curve, const sea
   points_ = curve.size();
 }
 
-void SearchLedger::finish(const search::Run& run) {
+void SearchLedger::finish(const search::Run& run, const std::vector<Row>& front) {
   if (!ledger_.has_run()) return;
   const std::string note = keep_all_
                                ? ""
@@ -276,7 +278,6 @@ void SearchLedger::finish(const search::Run& run) {
                                      "folder; the front is here";
   ledger_.write(
       [&](Store& store) -> Result<void> {
-        const std::vector<Row> front = run.history.front();
         NAS_CHECK(add_rows(store, run.history, keep_all_ ? rows_from(rows_, run.history) : front));
         NAS_CHECK(add_curve(store, run.curve));
         NAS_CHECK(store.db().run("UPDATE run SET note=? WHERE id=? AND note=''", note, ledger_.run()));

@@ -20,7 +20,7 @@ class SearchLedger {
   // Writes to `inner`, then to the store.
   search::Journal journal(search::Journal inner);
   // The rest of the candidates, and the front.
-  void finish(const search::Run& run);
+  void finish(const search::Run& run, const std::vector<search::Row>& front);
   Result<int> end(Result<int> result);
   double seconds() const { return ledger_.seconds(); }
 

@@ -18,6 +18,8 @@ struct SearchProblem {
   search::Evaluator evaluator;
   search::Evaluator probe = {};               // as cheap as can be, for the reference; empty: the evaluator
   std::vector<search::KnownCost> known = {};  // metrics with exact answers
+  std::vector<search::KnownPeak> peaks = {};  // peak memory
+  std::vector<search::BoundedCost> bounds = {};   // of metrics that are neither
   std::vector<search::KnownCost> stand_ins = {};  // separable models of metrics that are no sums
   search::Relaxed relaxed_loss = nullptr;         // of the first metric, from a supernet's path gates
   std::shared_ptr<const search::Listing> listing = nullptr;

@@ -10,7 +10,8 @@
 
 namespace nas::apps {
 
-// Which session a command means: a file or name, or the newest of a device in the project.
+// Which session a command means: a file or name, or the newest of a device in the project
+// (apps/project_sessions.h).
 struct SessionChoice {
   std::string session, device, precision, space;
 };

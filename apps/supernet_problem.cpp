@@ -23,6 +23,7 @@ Result<SearchProblem> supernet_problem(JsonReader& reader, const std::filesystem
     for (std::size_t i = 0; i < batch.size(); ++i) scores.row(i)[0] = chance;
   };
   problem.relaxed_loss = model.loss;
+  problem.bounds.push_back({"top1", 0, 1});
   NAS_CHECK(add_network_costs(problem, costs, base, project));
   return problem;
 }

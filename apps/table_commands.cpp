@@ -2,8 +2,9 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <optional>
 
-#include "apps/command.h"
+#include "apps/project_sessions.h"
 #include "latency/measure/session.h"
 #include "latency/measure/statistics.h"
 #include "latency/ofa_yaml.h"
@@ -22,12 +23,6 @@ struct TableOptions {
   std::string second;
   std::string out;
 };
-
-// A file, or the name of one in the project's sessions folder.
-Result<latency::Session> find_session(const Context& context, const std::string& name) {
-  const fs::path kept = fs::path(context.project) / "sessions" / (name + ".jsonl");
-  return latency::load_session(fs::exists(kept) ? kept : fs::path(name));
-}
 
 const std::vector<Column>& columns() {
   static const std::vector<Column> kColumns{{"signature", "kernel"},
@@ -65,62 +60,123 @@ Record row(const KernelRecord& r, const std::string& unit) {
 }
 
 Result<int> show_table(const Context& context, const TableOptions& options) {
-  NAS_TRY(session, find_session(context, options.first));
+  NAS_TRY(found, find_session(context, options.first));
+  const latency::Session& session = found.session;
   std::vector<Record> records;
   for (const KernelRecord& r : session.kernels) records.push_back(row(r, session.info.unit));
   print_records(context, columns(), records);
   return 0;
 }
 
-// How far two sessions of one device agree: the drift between them.
-Result<int> diff_tables(const Context& context, const TableOptions& options) {
-  NAS_TRY(a, find_session(context, options.first));
-  NAS_TRY(b, find_session(context, options.second));
+// The kernels of two sessions that both have a number.
+using Pairs = std::vector<std::pair<const KernelRecord*, const KernelRecord*>>;
+
+Result<Pairs> pairs_of(const latency::Session& a, const latency::Session& b, const std::string& where) {
   for (const auto& [what, x, y] : {std::tuple{"device", &a.info.device, &b.info.device},
                                    {"engine", &a.info.engine, &b.info.engine},
                                    {"precision", &a.info.precision, &b.info.precision},
                                    {"unit", &a.info.unit, &b.info.unit}})
     if (*x != *y)
       return usage_error(std::string("the tables must be of one ") + what + ", found " + *x + " and " + *y,
-                         options.second);
+                         where);
   std::map<std::string, const KernelRecord*> known;
   for (const KernelRecord& r : a.kernels)
     if (r.failure.empty()) known[r.signature] = &r;
-  std::vector<double> ratios, distances;
-  std::size_t agree = 0, equal = 0;
-  for (const KernelRecord& r : b.kernels) {
-    const auto found = known.find(r.signature);
-    if (!r.failure.empty() || found == known.end()) continue;
-    const KernelRecord& old = *found->second;
-    ratios.push_back(r.median / old.median);
-    distances.push_back(std::abs(ratios.back() - 1));
-    agree += r.low <= old.high && old.low <= r.high;
-    equal += r.median == old.median;
+  Pairs pairs;
+  for (const KernelRecord& r : b.kernels)
+    if (const auto found = known.find(r.signature); r.failure.empty() && found != known.end())
+      pairs.push_back({found->second, &r});
+  if (pairs.empty()) return usage_error("the tables have no kernel in common", where);
+  return pairs;
+}
+
+// How much slower the machine was in the second session by its reference kernel, where both have the same
+// one.
+std::optional<double> reference_ratio(const latency::SessionInfo& a, const latency::SessionInfo& b) {
+  const auto word = [](const latency::SessionInfo& info, const std::string& key) {
+    const auto found = info.context.find(key);
+    return found == info.context.end() ? std::string() : found->second;
+  };
+  const double x = std::atof(word(a, "reference speed [ns]").c_str());
+  const double y = std::atof(word(b, "reference speed [ns]").c_str());
+  if (!(x > 0) || !(y > 0) || word(a, "reference") != word(b, "reference")) return {};
+  return y / x;
+}
+
+// Agreement and distances, the second session's times divided by `common`.
+struct Agreement {
+  double meet = 0, meet_own = 0;  // shares whose intervals meet; own: without what is common to a session
+  std::vector<double> distances;  // ascending
+};
+
+Agreement agreement(const Pairs& pairs, double common) {
+  Agreement result;
+  const double share = 1.0 / static_cast<double>(pairs.size());
+  for (const auto& [a, b] : pairs) {
+    result.distances.push_back(std::abs(b->median / common / a->median - 1));
+    result.meet += b->low / common <= a->high && a->low <= b->high / common ? share : 0;
+    const bool own = b->own_low / common <= a->own_high && a->own_low <= b->own_high / common;
+    result.meet_own += own ? share : 0;
   }
-  if (ratios.empty()) return usage_error("the tables have no kernel in common", options.second);
-  std::ranges::sort(distances);
-  const double n = static_cast<double>(ratios.size());
-  const Record record{{"kernels", ratios.size()},
-                      {"median_ratio", latency::median_of(ratios)},
-                      {"intervals_meet", static_cast<double>(agree) / n},
-                      {"identical", static_cast<double>(equal) / n},
-                      {"median_difference", latency::sorted_quantile(distances, 0.5)},
-                      {"p90_difference", latency::sorted_quantile(distances, 0.9)},
-                      {"worst_difference", distances.back()}};
-  print_record(context,
-               {{"kernels", "kernels in both"},
-                {"median_ratio", "median ratio, second over first"},
-                {"intervals_meet", "share whose intervals meet"},
-                {"identical", "share that is identical"},
-                {"median_difference", "median relative difference"},
-                {"p90_difference", "90 % are below"},
-                {"worst_difference", "worst"}},
-               record);
-  return static_cast<double>(agree) / n >= 0.9 ? 0 : 4;
+  std::ranges::sort(result.distances);
+  return result;
+}
+
+double median_half_width(const latency::Session& session) {
+  std::vector<double> widths;
+  for (const KernelRecord& r : session.kernels)
+    if (r.failure.empty()) widths.push_back((r.high - r.low) / 2 / r.median);
+  return latency::median_of(widths);
+}
+
+// How far two sessions of one device agree: what the machine as a whole has drifted apart from what the
+// kernels have.
+Result<int> diff_tables(const Context& context, const TableOptions& options) {
+  NAS_TRY(first, find_session(context, options.first));
+  NAS_TRY(second, find_session(context, options.second));
+  const latency::Session &a = first.session, &b = second.session;
+  NAS_TRY(pairs, pairs_of(a, b, options.second));
+  std::vector<double> ratios;
+  std::size_t equal = 0;
+  for (const auto& [x, y] : pairs) {
+    ratios.push_back(y->median / x->median);
+    equal += x->median == y->median;
+  }
+  const double common = latency::median_of(ratios);
+  const Agreement raw = agreement(pairs, 1), apart = agreement(pairs, common);
+  Record record{{"kernels", ratios.size()},
+                {"median_ratio", common},
+                {"intervals_meet", raw.meet},
+                {"half_width_first", median_half_width(a)},
+                {"half_width_second", median_half_width(b)},
+                {"identical", static_cast<double>(equal) / static_cast<double>(ratios.size())},
+                {"median_difference", latency::sorted_quantile(raw.distances, 0.5)},
+                {"p90_difference", latency::sorted_quantile(raw.distances, 0.9)},
+                {"worst_difference", raw.distances.back()},
+                {"common_meet", apart.meet_own},
+                {"common_p90_difference", latency::sorted_quantile(apart.distances, 0.9)}};
+  std::vector<Column> columns{{"kernels", "kernels in both"},
+                              {"intervals_meet", "share whose intervals meet"},
+                              {"half_width_first", "median half width, first"},
+                              {"half_width_second", "median half width, second"},
+                              {"identical", "share that is identical"},
+                              {"median_difference", "median relative difference"},
+                              {"p90_difference", "90 % are below"},
+                              {"worst_difference", "worst"},
+                              {"median_ratio", "the machine: median ratio, second over first"}};
+  if (const auto ratio = reference_ratio(a.info, b.info)) {
+    record["reference_ratio"] = *ratio;
+    columns.push_back({"reference_ratio", "the machine: its reference kernel's ratio"});
+  }
+  columns.push_back({"common_meet", "without the machine's: share whose own intervals meet"});
+  columns.push_back({"common_p90_difference", "without the machine's: 90 % are below"});
+  print_record(context, columns, record);
+  return raw.meet >= 0.9 ? 0 : 4;
 }
 
 Result<int> export_table(const Context& context, const TableOptions& options) {
-  NAS_TRY(session, find_session(context, options.first));
+  NAS_TRY(found, find_session(context, options.first));
+  const latency::Session& session = found.session;
   const std::string text = latency::to_csv(session);
   if (!options.out.empty()) {
     NAS_CHECK(write_file(options.out, text));

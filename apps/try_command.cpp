@@ -162,7 +162,7 @@ Result<int> try_command(const Context& context, const std::string& name, const s
     std::vector<Column> columns{{"metric", "metric"}, {"value", "value"}, {"unit", "unit"},
                                 {"source", "source"}, {"limit", "limit"}, {"kept", ""}};
     if (std::ranges::any_of(metrics, [](const Record& m) { return !m["measured"].is_null(); }))
-      columns.push_back({"measured", "measured on the supernet"});
+      columns.push_back({"measured", "measured"});
     print_records(context, columns, metrics);
     const std::string known = trial.known ? "candidate #" + std::to_string(*trial.known) + " of the run"
                                           : std::string("the run has not tried it");

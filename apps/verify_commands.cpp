@@ -4,9 +4,9 @@
 
 #include "apps/command.h"
 #include "apps/export_ledger.h"
+#include "apps/project_sessions.h"
 #include "apps/verify.h"
 #include "devices/profile.h"
-#include "latency/measure/session.h"
 #include "latency/table.h"
 #include "space/base/file.h"
 #include "supernet/network_json.h"
@@ -20,11 +20,9 @@ using Record = nlohmann::ordered_json;
 // What a session's table says of the same layers, beside the counts: "predicted" where the operation begins a
 // kernel of the table, and both sums.
 Result<void> add_predictions(const Context& context, const VerifyOptions& o, std::vector<Record>& rows) {
-  fs::path file = fs::path(context.project) / "sessions" / (o.session + ".jsonl");
-  if (!fs::exists(file)) file = o.session;
-  NAS_TRY(session, latency::load_session(file));
-  NAS_TRY(table, latency::LatencyTable::make(session));
-  NAS_TRY(device, devices::load_profile(session.info.device, fs::path(context.project) / "devices"));
+  NAS_TRY(found, find_session(context, o.session));
+  NAS_TRY(table, latency::LatencyTable::make(found.session));
+  NAS_TRY(device, devices::load_profile(found.session.info.device, fs::path(context.project) / "devices"));
   NAS_TRY(text, read_file(fs::path(o.folder) / "arch.json", 1 << 26));
   const Record arch = Record::parse(text, nullptr, false);
   if (!arch.is_object() || !arch.contains("network"))

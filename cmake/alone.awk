@@ -3,6 +3,10 @@
 FNR == 1 { inside = 0 }
 /^namespace \{$/ { inside = 1; next }
 /^\}  \/\/ namespace$/ { inside = 0 }
+inside && /^using [A-Za-z0-9_]+ = / {
+  if (!($2 in alias)) alias[$2] = $0
+  else if (alias[$2] != $0 && !(FILENAME in alone)) { alone[FILENAME]; print FILENAME }
+}
 inside && /^[A-Za-z]/ && !/^(using|namespace|template) / {
   text = $0
   if (text ~ /^(struct|class|enum) /) {

@@ -8,7 +8,7 @@ if(HWNAS_WERROR)
   target_compile_options(hwnas_options INTERFACE -Werror)
 endif()
 if(CMAKE_UNITY_BUILD)
-  target_compile_options(hwnas_options INTERFACE -Wno-subobject-linkage)  # takes sources for headers
+  target_compile_options(hwnas_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)  # takes sources for headers
 endif()
 if(HWNAS_NATIVE)
   target_compile_options(hwnas_options INTERFACE -march=native)

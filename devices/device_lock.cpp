@@ -43,10 +43,19 @@ std::optional<LockInfo> parse(const std::string& text) {
   return info;
 }
 
+// A process that was killed may stay as a zombie until somebody collects it: it holds nothing any more.
+bool is_alive(std::int64_t pid) {
+  if (::kill(static_cast<pid_t>(pid), 0) != 0 && errno != EPERM) return false;
+  const auto stat = read_file("/proc/" + std::to_string(pid) + "/stat", 1 << 16);
+  if (!stat) return true;  // no /proc here
+  const auto state = stat->rfind(") ");
+  return state == std::string::npos || ((*stat)[state + 2] != 'Z' && (*stat)[state + 2] != 'X');
+}
+
 bool in_force(const LockInfo& info, std::int64_t now) {
   if (info.expires <= now) return false;
   if (info.pid == 0 || info.owner != lock_owner()) return true;
-  return ::kill(static_cast<pid_t>(info.pid), 0) == 0 || errno == EPERM;
+  return is_alive(info.pid);
 }
 
 std::string utc(std::int64_t seconds) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "devices/codegen/generate.h"
+#include "devices/drawn_weights.h"
 #include "space/base/hash.h"
 #include "space/base/rng.h"
 
@@ -143,17 +144,18 @@ Result<codegen::Int8Params> draw_int8(const KernelSpec& spec, Rng& rng) {
   codegen::Int8Params params;
   const std::int64_t weights = weight_count(spec);
   const std::int64_t channels = weights > 0 ? output_channels(spec) : 0;
-  for (std::int64_t i = 0; i < weights; ++i)
-    params.weights.push_back(static_cast<std::int8_t>(static_cast<int>(rng.below(255)) - 127));
+  const double terms = channels > 0 ? static_cast<double>(weights) / static_cast<double>(channels) : 1;
+  const DrawnWeights drawn =
+      draw_weights(rng, channels, static_cast<std::int64_t>(terms), spec.kind == KernelKind::depthwise);
+  params.weights = drawn.values;
   params.input_zero = -3;
   params.second_zero = 2;
   params.output_zero = 5;
-  // Scales that keep outputs inside the range for inputs and weights drawn evenly (deviation 74 each).
-  const double terms = channels > 0 ? static_cast<double>(weights) / static_cast<double>(channels) : 1;
-  for (std::int64_t i = 0; i < channels; ++i) {
+  // Scales that keep outputs inside the range for inputs drawn evenly (deviation 74).
+  for (const double deviation : drawn.deviations) {
     params.bias.push_back(static_cast<std::int32_t>(rng.below(2001)) - 1000);
     NAS_TRY(multiplier,
-            codegen::make_multiplier(rng.uniform(0.8, 1.2) * 40 / (74.0 * 74.0 * std::sqrt(terms))));
+            codegen::make_multiplier(rng.uniform(0.8, 1.2) * 40 / (74.0 * deviation * std::sqrt(terms))));
     params.multipliers.push_back(multiplier);
   }
   std::vector<double> extra;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "devices/codegen/network.h"
+#include "devices/drawn_weights.h"
 #include "space/base/hash.h"
 #include "space/base/rng.h"
 
@@ -19,15 +20,15 @@ Quantization grid_after(Activation activation) {
 }
 
 // Weights spread evenly with scales that keep the result inside its grid.
-QuantizedWeights draw_weights(const DeployedOp& op, double input_scale, double output_scale, Rng& rng) {
+QuantizedWeights weights_for(const DeployedOp& op, double input_scale, double output_scale, Rng& rng) {
   QuantizedWeights weights;
   const std::int64_t terms = weights_per_channel(op);
   if (terms == 0) return weights;
-  for (std::int64_t i = 0; i < terms * op.out.channels; ++i)
-    weights.values.push_back(static_cast<std::int8_t>(static_cast<int>(rng.below(255)) - 127));
-  for (std::int32_t c = 0; c < op.out.channels; ++c) {
+  const DrawnWeights drawn = draw_weights(rng, op.out.channels, terms, op.kind == DeployedKind::depthwise);
+  weights.values = drawn.values;
+  for (const double deviation : drawn.deviations) {
     const double multiplier =
-        rng.uniform(0.8, 1.2) * 40 / (74.0 * 74.0 * std::sqrt(static_cast<double>(terms)));
+        rng.uniform(0.8, 1.2) * 40 / (74.0 * deviation * std::sqrt(static_cast<double>(terms)));
     weights.scales.push_back(multiplier * output_scale / input_scale);
     weights.bias.push_back(static_cast<std::int32_t>(rng.below(2001)) - 1000);
   }
@@ -51,7 +52,7 @@ QuantizedNetwork drawn_numbers(Deployment deployment, const std::string& name) {
     const bool keeps = op.kind == DeployedKind::average_pool || op.kind == DeployedKind::max_pool;
     const Quantization out = keeps ? in : grid_after(op.activation);
     const Quantization before = needs_table(op.activation) ? Quantization{0.03, 3} : out;
-    q.weights.push_back(draw_weights(op, in.scale, before.scale, rng));
+    q.weights.push_back(weights_for(op, in.scale, before.scale, rng));
     q.tensors.push_back(out);
     q.before.push_back(before);
   }

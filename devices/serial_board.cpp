@@ -59,6 +59,7 @@ Toolchain toolchain_of(const DeviceProfile& device, const Part& part) {
         define("GPIO_CLOCK_BIT", part.gpio_clock_bit),
         define("TX_PIN", static_cast<std::uint32_t>(part.tx_pin)),
         define("CLOCK_HZ", static_cast<std::uint32_t>(std::llround(device.clock_mhz * 1e6))),
+        "-DHW_CLOCK_KHZ=\"" + std::to_string(std::llround(device.clock_mhz * 1e3)) + "\"",
         define("BAUD", static_cast<std::uint32_t>(device.transport.baud)),
         "-DHW_PLATFORM=\"" + std::string(part.name) + "\""})
     all.flags.push_back(flag);

@@ -19,7 +19,7 @@ using Rows = std::vector<std::size_t>;
 
 constexpr FewShotPrior kChooser{1.5, 0.04, 0.03};
 constexpr std::size_t kRehearsedRows = 300;
-constexpr std::size_t kRehearsals = 8;
+constexpr std::size_t kRehearsals = 12;
 constexpr std::size_t kMostPairs = 60;  // of known devices whose slower one may lead
 constexpr std::size_t kKept = 24;       // models whose predictions are mixed
 
@@ -82,76 +82,114 @@ std::vector<FewShotPrior> priors() {
   std::vector<FewShotPrior> grid;
   for (const double known : {0.6, 1.5, 4.0})
     for (const double entry : {0.01, 0.03, 0.1, 0.3})
-      for (const double noise : {0.01, 0.03, 0.08, 0.2}) grid.push_back({known, entry, noise});
+      for (const double noise : {0.01, 0.03, 0.08, 0.2})
+        for (const double smooth : {0.0, 0.5, 1.0}) grid.push_back({known, entry, noise, smooth});
   return grid;
 }
 
-// The mean of all, and the slower of two with the second shifted.
-std::vector<Lead> leads(std::size_t devices, std::uint64_t seed) {
-  std::vector<Lead> pairs, out{Lead{}};
-  for (std::size_t a = 0; a < devices; ++a)
-    for (std::size_t b = 0; b < a; ++b) pairs.push_back({a, b, 0});
+// The means of all and of those at the new device's setting, each alone, and the slower of two with the
+// second shifted; the means first.
+struct Leads {
+  std::vector<Lead> all;
+  std::size_t means = 1;
+};
+
+Leads leads(const KnownDevices& known, const std::string& setting, std::uint64_t seed) {
+  const std::size_t devices = known.logs.size();
+  Lead everyone, alike;
+  Leads out;
+  std::vector<Lead> pairs;
+  for (std::size_t a = 0; a < devices; ++a) {
+    everyone.devices.push_back(a);
+    if (!setting.empty() && known.names[a].setting == setting) alike.devices.push_back(a);
+    for (std::size_t b = 0; b < a; ++b) pairs.push_back({{a, b}, true, 0});
+  }
+  out.all.push_back(everyone);
+  if (alike.devices.size() > 1 && alike.devices.size() < devices) out.all.push_back(alike);
+  out.means = out.all.size();
+  for (std::size_t a = 0; a < devices; ++a) out.all.push_back({{a}, false, 0});
   for (const std::size_t p :
        Rng(seed, "few-shot-pairs").sample(pairs.size(), std::min(pairs.size(), kMostPairs)))
-    for (const double shift : {-0.3, -0.1, 0.1, 0.3}) out.push_back({pairs[p].first, pairs[p].second, shift});
+    for (const double shift : {-0.3, -0.1, 0.1, 0.3}) out.all.push_back({pairs[p].devices, true, shift});
   return out;
 }
 
-// One way to see the new device: a lead and a prior, by its place in both lists, and its logarithmic weight.
+// One way to see the new device: a lead and a prior, by its place in both lists, and its weight.
 struct Model {
   std::size_t lead = 0, prior = 0;
   double weight = 0;
 };
 
-// Every model's evidence on the measured rows; half of the belief is in the mean of all devices as lead.
-std::vector<Model> weigh(const KnownDevices& measured, const std::vector<Lead>& lead,
-                         const std::vector<FewShotPrior>& prior, const Values& belief,
-                         std::span<const double> log_times) {
-  std::vector<Model> all(lead.size() * prior.size());
-  const double others = -std::log(std::max<double>(1, static_cast<double>(lead.size()) - 1));
-  tbb::parallel_for(std::size_t{0}, all.size(), [&](std::size_t m) {
-    Model& model = all[m] = {m / prior.size(), m % prior.size(), 0};
-    const FewShotPrior& p = prior[model.prior];
-    const FewShotBasis basis = few_shot_basis(measured, p, lead[model.lead]);
-    model.weight = condition_few_shot(basis, p, log_times).log_evidence() + belief[model.prior] +
-                   (model.lead > 0 ? others : 0);
-  });
-  return all;
+// All models, the best first, and what is doubted in the measurements.
+struct Weighed {
+  std::vector<Model> models;
+  Values doubt;
+};
+
+// Every model's evidence on the measured rows; half of the belief is in the means as leads. Something may
+// have disturbed a measurement: what the best models find far off gets the variance that it lacks, and all
+// are weighed again.
+Weighed weigh(const KnownDevices& measured, const Leads& leads, const std::vector<FewShotPrior>& prior,
+              const Values& belief, std::span<const double> log_times) {
+  const auto share = [](std::size_t n) { return -std::log(std::max<double>(1, static_cast<double>(n))); };
+  const double mean = share(leads.means), other = share(leads.all.size() - leads.means);
+  Weighed out{{}, Values(log_times.size())};
+  for (int round = 0; round < 2; ++round) {
+    std::vector<Values> evidence(leads.all.size());
+    tbb::parallel_for(std::size_t{0}, evidence.size(), [&](std::size_t l) {
+      evidence[l] = few_shot_evidence(measured, leads.all[l], prior, log_times, out.doubt);
+    });
+    out.models.clear();
+    for (std::size_t l = 0; l < evidence.size(); ++l)
+      for (std::size_t p = 0; p < prior.size(); ++p)
+        out.models.push_back({l, p, evidence[l][p] + belief[p] + (l < leads.means ? mean : other)});
+    std::ranges::stable_sort(out.models, std::greater<>(), &Model::weight);
+    out.models.resize(std::min(out.models.size(), kKept));
+    double sum = 0;
+    const double most = out.models[0].weight;
+    for (Model& m : out.models) sum += m.weight = std::exp(m.weight - most);
+    for (Model& m : out.models) m.weight /= sum;
+    if (round > 0) break;
+    for (const Model& m : out.models) {
+      const Values doubt = few_shot_doubt(measured, leads.all[m.lead], prior[m.prior], log_times);
+      for (std::size_t i = 0; i < doubt.size(); ++i) out.doubt[i] += m.weight * doubt[i];
+    }
+  }
+  return out;
 }
 
 struct Blend {
   Values mean, deviation;
 };
 
-// The best models' mixture. `known` holds every row that is asked for.
-Blend blend(const KnownDevices& known, const KnownDevices& measured, const std::vector<Lead>& lead,
-            const std::vector<FewShotPrior>& prior, std::vector<Model> models,
+// The models' mixture. `known` holds every row that is asked for.
+Blend blend(const KnownDevices& known, const KnownDevices& measured, const Leads& leads,
+            const std::vector<FewShotPrior>& prior, const Weighed& weighed,
             std::span<const double> log_times) {
-  std::ranges::stable_sort(models, std::greater<>(), &Model::weight);
-  models.resize(std::min(models.size(), kKept));
-  double sum = 0;
-  const double most = models[0].weight;
-  for (Model& m : models) sum += m.weight = std::exp(m.weight - most);
+  const std::vector<Model>& models = weighed.models;
   const std::size_t rows = known.table.rows;
   std::vector<Blend> parts(models.size());
   tbb::parallel_for(std::size_t{0}, models.size(), [&](std::size_t m) {
     const FewShotPrior& p = prior[models[m].prior];
-    const Lead& l = lead[models[m].lead];
-    const auto posterior = condition_few_shot(few_shot_basis(measured, p, l), p, log_times);
+    const Lead& l = leads.all[models[m].lead];
+    const FewShotBasis seen = few_shot_basis(measured, p, l);
+    const auto posterior = condition_few_shot(seen, p, log_times, weighed.doubt);
+    // Doubted measurements do not move the mean, yet show how far off a time can be.
+    const double scale = condition_few_shot(seen, p, log_times, Values(log_times.size())).scale();
     const FewShotBasis basis = few_shot_basis(known, p, l);
     for (std::size_t i = 0; i < rows; ++i) {
       const auto [mean, deviation] = predict_few_shot(basis, posterior, p, i);
       parts[m].mean.push_back(mean);
-      parts[m].deviation.push_back(posterior.scale() * deviation);
+      parts[m].deviation.push_back(scale * deviation);
     }
   });
   Blend out{Values(rows), Values(rows)};
   for (std::size_t m = 0; m < parts.size(); ++m)
-    for (std::size_t i = 0; i < rows; ++i) out.mean[i] += models[m].weight / sum * parts[m].mean[i];
+    for (std::size_t i = 0; i < rows; ++i) out.mean[i] += models[m].weight * parts[m].mean[i];
   for (std::size_t i = 0; i < rows; ++i) {
     for (std::size_t m = 0; m < parts.size(); ++m) {
       const double apart = parts[m].mean[i] - out.mean[i], own = parts[m].deviation[i];
-      out.deviation[i] += models[m].weight / sum * (own * own + apart * apart);
+      out.deviation[i] += models[m].weight * (own * own + apart * apart);
     }
     out.deviation[i] = std::sqrt(out.deviation[i]);
   }
@@ -162,21 +200,21 @@ Blend blend(const KnownDevices& known, const KnownDevices& measured, const std::
 struct Rehearsal {
   std::size_t device = 0;
   KnownDevices known, measured;
-  std::vector<Lead> lead;
-  Values log_times, evidence;  // evidence: of each prior, the mean of all leading
+  Leads lead;
+  Values log_times, evidence;  // evidence: of each prior, the mean of all devices leading
 };
 
 Rehearsal rehearse(const KnownDevices& all, std::size_t device, const std::vector<FewShotPrior>& grid,
                    std::size_t samples, std::uint64_t seed) {
-  Rehearsal r{device, all.without(device), {}, leads(all.logs.size() - 1, seed), {}, {}};
+  Rehearsal r{device, all.without(device), {}, {}, {}, {}};
+  r.lead = leads(r.known, all.names[device].setting, seed);
   const std::size_t n = all.table.rows;
   const Rows pool = Rng(seed, "rehearsal", device).sample(n, std::min(n, std::max<std::size_t>(60, samples)));
-  const Rows rows = choose_rows(few_shot_basis(r.known, kChooser, {}), kChooser.noise, samples, pool);
+  const Rows rows =
+      choose_rows(few_shot_basis(r.known, kChooser, r.lead.all[0]), kChooser.noise, samples, pool);
   r.measured = r.known.rows(rows);
   r.log_times = learn::take(all.logs[device], rows);
-  for (const FewShotPrior& p : grid)
-    r.evidence.push_back(
-        condition_few_shot(few_shot_basis(r.measured, p, {}), p, r.log_times).log_evidence());
+  r.evidence = few_shot_evidence(r.measured, r.lead.all[0], grid, r.log_times, Values(samples));
   return r;
 }
 
@@ -219,7 +257,8 @@ Lesson learn_from(const KnownDevices& known, const std::vector<FewShotPrior>& gr
 }  // namespace
 
 Result<FewShot> few_shot(const Matrix& table, const std::vector<Values>& sources,
-                         std::span<const double> target, std::size_t samples, std::uint64_t seed) {
+                         const std::vector<DeviceName>& names, std::span<const double> target,
+                         std::size_t samples, std::uint64_t seed) {
   if (sources.size() < 2) {
     return usage_error("a new device needs at least 2 known devices to learn from, found " +
                        std::to_string(sources.size()));
@@ -228,14 +267,18 @@ Result<FewShot> few_shot(const Matrix& table, const std::vector<Values>& sources
     return usage_error("samples must be from 1 to " + std::to_string(table.rows - 1) +
                        " (rows less one), found " + std::to_string(samples));
   }
-  const KnownDevices known = known_devices(table, sources);
+  std::vector<DeviceName> others(names.begin(), names.end() - 1);
+  // A new device whose card is known has relatives among the sources: so have those that rehearse its part.
+  if (std::ranges::count(others, names.back().card, &DeviceName::card) > 0)
+    for (std::size_t d = 0; d < others.size(); ++d) others[d].card += " " + std::to_string(d);
+  const KnownDevices known = known_devices(table, sources, std::move(others));
   const std::vector<FewShotPrior> grid = priors();
-  const std::vector<Lead> lead = leads(sources.size(), seed);
+  const Leads lead = leads(known, names.back().setting, seed);
   const Lesson lesson = learn_from(known, grid, samples, seed);
   const Rows pool = Rng(seed, "few-shot-pool")
                         .sample(table.rows, std::min(table.rows, std::max<std::size_t>(200, samples)));
   FewShot out;
-  out.measured = choose_rows(few_shot_basis(known, kChooser, {}), kChooser.noise, samples, pool);
+  out.measured = choose_rows(few_shot_basis(known, kChooser, lead.all[0]), kChooser.noise, samples, pool);
   Values log_times;
   for (const std::size_t row : out.measured) log_times.push_back(std::log(target[row]));
   const KnownDevices measured = known.rows(out.measured);

@@ -49,10 +49,4 @@ class KernelModels {
   std::shared_ptr<const Impl> impl_;
 };
 
-// Which of `candidates` (indices, best first) to measure next: one by one the kernel whose measuring is
-// expected to take most off the summed variance of the log times of all candidates; kinds of which nothing is
-// known come first. For the profiler between two rounds. Deterministic.
-Result<std::vector<std::size_t>> next_kernels(std::span<const Kernel> candidates, const Session& measured,
-                                              std::size_t count);
-
 }  // namespace nas::latency

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <functional>
 
 #include "latency/mixing.h"
@@ -20,7 +19,11 @@ namespace {
 using learn::Matrix;
 using Values = std::vector<double>;
 
-constexpr std::size_t kManyRows = 3000;  // from here on one held-out part says enough
+constexpr std::size_t kManyRows = 3000;  // from here on one held-out part says enough to choose by
+constexpr std::size_t kEnoughHeldOut =
+    1500;  // tell where 90 % lie within .8; fewer get the training rows' help
+constexpr std::size_t kFolds = 5;
+constexpr double kCrumb = 0.05;
 
 // Fits on some rows and predicts others.
 using Predict = std::function<Result<Values>(const Matrix& x, const Values& y, const Matrix& query)>;
@@ -108,6 +111,70 @@ Result<Values> run(const Candidate& c, std::span<const double> target, std::span
   return out;
 }
 
+// Rows to fit on, and rows to predict then.
+struct Part {
+  std::vector<std::size_t> fit, ask;
+};
+
+// The training rows in folds, each predicted from all the others.
+std::vector<Part> fold_parts(std::span<const std::size_t> train, std::size_t folds, std::uint64_t seed) {
+  std::vector<Part> parts(folds);
+  if (folds == 0) return parts;
+  const std::vector<std::size_t> fold = learn::fold_of_rows(train.size(), folds, seed);
+  for (std::size_t f = 0; f < folds; ++f)
+    for (std::size_t i = 0; i < train.size(); ++i)
+      (fold[i] == f ? parts[f].ask : parts[f].fit).push_back(train[i]);
+  return parts;
+}
+
+// Predictions of some candidates for every part, one part after the other.
+Result<std::vector<Values>> run_parts(const std::vector<Candidate>& all, std::span<const double> target,
+                                      const std::vector<Part>& parts) {
+  std::vector<Result<Values>> results(all.size() * parts.size(), Values{});
+  tbb::parallel_for(std::size_t{0}, results.size(), [&](std::size_t job) {
+    const Part& part = parts[job % parts.size()];
+    results[job] = run(all[job / parts.size()], target, part.fit, part.ask);
+  });
+  std::vector<Values> out(all.size());
+  for (std::size_t job = 0; job < results.size(); ++job) {
+    if (!results[job]) return results[job].error();
+    Values& to = out[job / parts.size()];
+    to.insert(to.end(), results[job]->begin(), results[job]->end());
+  }
+  return out;
+}
+
+Values asked_values(std::span<const double> target, const std::vector<Part>& parts) {
+  Values out;
+  for (const Part& part : parts)
+    for (const std::size_t row : part.ask) out.push_back(target[row]);
+  return out;
+}
+
+// Shares too small to matter go to the others: each costs a fit.
+Values without_crumbs(Values weights) {
+  double sum = 0;
+  for (double& w : weights) sum += w = w < kCrumb ? 0 : w;
+  for (double& w : weights) w /= sum;
+  return weights;
+}
+
+// Appends what the mixture says of training rows that it was not fitted on.
+Result<void> cross_fit(const std::vector<Candidate>& all, const Values& weights,
+                       std::span<const double> target, std::span<const std::size_t> train, std::uint64_t seed,
+                       Values& truth, Values& unseen) {
+  std::vector<Candidate> kept;
+  Values shares;
+  for (std::size_t c = 0; c < all.size(); ++c)
+    if (weights[c] > 0) kept.push_back(all[c]), shares.push_back(weights[c]);
+  const std::vector<Part> parts = fold_parts(train, kFolds, seed);
+  NAS_TRY(predicted, run_parts(kept, target, parts));
+  const Values more = asked_values(target, parts), mixed = mix(predicted, shares);
+  truth.insert(truth.end(), more.begin(), more.end());
+  unseen.insert(unseen.end(), mixed.begin(), mixed.end());
+  return {};
+}
+
 }  // namespace
 
 Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> target,
@@ -117,46 +184,18 @@ Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> tar
     return usage_error("a fit needs at least two rows, found " + std::to_string(train.size()));
   const std::vector<Candidate> all = candidates(data, train.size(), seed);
   const bool one_part = train.size() >= kManyRows && held_out.size() >= 200;
-  const std::size_t folds = one_part ? 0 : std::min<std::size_t>(5, train.size());
-  const std::vector<std::size_t> fold =
-      learn::fold_of_rows(train.size(), std::max<std::size_t>(1, folds), seed);
-  // Job f < folds leaves fold f out; job `folds` is the final fit, which predicts held-out and queried rows.
-  std::vector<std::size_t> asked(held_out.begin(), held_out.end());
-  asked.insert(asked.end(), query.begin(), query.end());
-  std::vector<std::vector<std::size_t>> fit_rows(folds + 1);
-  std::vector<std::vector<std::size_t>> ask_rows(folds + 1);
-  fit_rows[folds].assign(train.begin(), train.end());
-  ask_rows[folds] = asked;
-  for (std::size_t f = 0; f < folds; ++f) {
-    for (std::size_t i = 0; i < train.size(); ++i)
-      (fold[i] == f ? ask_rows : fit_rows)[f].push_back(train[i]);
-  }
-  std::vector<Result<Values>> results(all.size() * (folds + 1), Values{});
-  tbb::parallel_for(std::size_t{0}, results.size(), [&](std::size_t job) {
-    const std::size_t f = job % (folds + 1);
-    results[job] = run(all[job / (folds + 1)], target, fit_rows[f], ask_rows[f]);
-  });
-  for (const auto& result : results) {
-    if (!result) return result.error();
-  }
-  Values truth;
-  std::vector<Values> unseen(all.size());
+  // The last part is the final fit, which predicts held-out and queried rows.
+  std::vector<Part> parts = fold_parts(train, one_part ? 0 : std::min(kFolds, train.size()), seed);
+  parts.push_back({{train.begin(), train.end()}, {held_out.begin(), held_out.end()}});
+  Values truth = asked_values(target, parts);
+  parts.back().ask.insert(parts.back().ask.end(), query.begin(), query.end());
+  NAS_TRY(unseen, run_parts(all, target, parts));
   std::vector<Values> queried(all.size());
-  for (std::size_t f = 0; f < folds; ++f) {
-    for (const std::size_t row : ask_rows[f]) truth.push_back(target[row]);
-  }
-  for (const std::size_t row : held_out) truth.push_back(target[row]);
   for (std::size_t c = 0; c < all.size(); ++c) {
-    for (std::size_t f = 0; f < folds; ++f) {
-      const Values& part = *results[c * (folds + 1) + f];
-      unseen[c].insert(unseen[c].end(), part.begin(), part.end());
-    }
-    const Values& last = *results[c * (folds + 1) + folds];
-    const auto cut = last.begin() + static_cast<std::ptrdiff_t>(held_out.size());
-    unseen[c].insert(unseen[c].end(), last.begin(), cut);
-    queried[c].assign(cut, last.end());
+    queried[c].assign(unseen[c].end() - static_cast<std::ptrdiff_t>(query.size()), unseen[c].end());
+    unseen[c].resize(truth.size());
   }
-  const Values weights = choose_mixture(unseen, truth);
+  const Values weights = without_crumbs(choose_mixture(unseen, truth));
   LadderResult out;
   std::vector<std::string> names;
   for (std::size_t c = 0; c < all.size(); ++c) {
@@ -165,7 +204,10 @@ Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> tar
   }
   out.model = mixture_name(names, weights);
   out.predicted = mix(queried, weights);
-  const auto [low, high] = conformal_factors(truth, mix(unseen, weights));
+  Values mixed = mix(unseen, weights);
+  if (one_part && held_out.size() < kEnoughHeldOut)
+    NAS_CHECK(cross_fit(all, weights, target, train, seed, truth, mixed));
+  const auto [low, high] = conformal_factors(truth, mixed);
   for (const double p : out.predicted) {
     out.low.push_back(p * low);
     out.high.push_back(p * high);

@@ -26,7 +26,8 @@ struct LadderResult {
 
 // Fits every rung on `train`, weighs them on rows they were not fitted on (`held_out`, or five folds of the
 // training rows where those are few) and predicts `query`. Nothing of the queried rows' targets is read.
-// The interval is split-conformal on truth / prediction, so it follows the size of the prediction.
+// The interval is conformal on truth / prediction, so it follows the size of the prediction: over the
+// held-out rows and, where these are few, training rows predicted by fits without their fold.
 Result<LadderResult> fit_ladder(const Encoded& data, std::span<const double> target,
                                 std::span<const std::size_t> train, std::span<const std::size_t> held_out,
                                 std::span<const std::size_t> query, std::uint64_t seed);

@@ -25,7 +25,7 @@ Result<void> check_target(const Csv& csv, const std::string& name, const Values&
                          csv.where + ":" + std::to_string(csv.lines[i]));
     }
   }
-  if (std::all_of(y.begin(), y.end(), [&](double v) { return v == y[0]; })) {
+  if (y.size() > 1 && std::all_of(y.begin(), y.end(), [&](double v) { return v == y[0]; })) {
     return usage_error(
         "target '" + name + "' is the same in all " + std::to_string(y.size()) + " rows: nothing to predict",
         csv.where);
@@ -49,6 +49,13 @@ learn::Matrix few_shot_columns(const Encoded& data) {
       out(i, c) = square > 0 ? (out(i, c) - mean) / std::sqrt(square) : 0;
   }
   return out.columns > 0 ? learn::join_columns(data.table, out) : data.table;
+}
+
+// "v100_32" is the card v100 at batch size 32.
+DeviceName device_name(const std::string& column) {
+  const std::size_t end = column.find_last_not_of("0123456789");
+  const bool numbered = end != std::string::npos && end > 0 && end + 1 < column.size() && column[end] == '_';
+  return numbered ? DeviceName{column.substr(0, end), column.substr(end + 1)} : DeviceName{column, ""};
 }
 
 Result<PredictReport> report_on(const Values& y, std::span<const std::size_t> test, const Values& predicted,
@@ -163,7 +170,10 @@ Result<PredictReport> predict_csv(const PredictRequest& request) {
     if (sources.empty())
       return usage_error("--samples treats the target as a new device: name known ones with --sources");
     for (Values& s : sources) s = learn::take(s, keep);
-    NAS_TRY(fit, few_shot(few_shot_columns(data), sources, y, request.samples, request.seed));
+    std::vector<DeviceName> names;
+    for (const std::string& name : request.sources) names.push_back(device_name(name));
+    names.push_back(device_name(request.target));
+    NAS_TRY(fit, few_shot(few_shot_columns(data), sources, names, y, request.samples, request.seed));
     std::vector<bool> measured(y.size(), false);
     for (const std::size_t row : fit.measured) measured[row] = true;
     std::vector<std::size_t> test;

@@ -10,7 +10,7 @@ Predictor latency_by_table(LatencyTable table, FusionRules rules, std::optional<
                            std::to_string(sum.interpolated) + " interpolated";
     if (!calibration)
       return Estimate{"latency", table.info().unit, sum.value, sum.low, sum.high, "predicted", by + "; sum"};
-    const double value = (*calibration)({sum.value, static_cast<double>(sum.kernels.size())});
+    const double value = (*calibration)(sum_features(network, sum));
     return Estimate{
         "latency",
         table.info().unit,

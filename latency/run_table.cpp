@@ -163,6 +163,27 @@ Rows choose_networks(const Runs& runs, const Rows& sources, std::size_t samples)
   return chosen;
 }
 
+struct Bounds {
+  double low = 0, high = 0;
+};
+
+// What the known runs say of each network when each is shifted to the measured ones by its median difference:
+// no prediction goes beyond the least and the largest of these, however far a covariance would carry it.
+std::vector<Bounds> bounds_of(const Runs& runs, const Rows& sources, std::span<const double> run,
+                              const Rows& measured) {
+  std::vector<Bounds> out(runs.networks, {1e300, -1e300});
+  for (const std::size_t s : sources) {
+    Values apart;
+    for (const std::size_t j : measured) apart.push_back(run[j] - runs.x(s, j));
+    const double shift = learn::median(apart);
+    for (std::size_t n = 0; n < runs.networks; ++n) {
+      out[n].low = std::min(out[n].low, runs.x(s, n) + shift);
+      out[n].high = std::max(out[n].high, runs.x(s, n) + shift);
+    }
+  }
+  return out;
+}
+
 // Predictions of every form for the networks of one run that were not measured.
 struct Trial {
   std::vector<Values> mean, deviation;  // by form
@@ -175,6 +196,7 @@ Trial try_run(const Runs& runs, const Rows& sources, std::size_t run, const Rows
   Trial out;
   for (std::size_t n = 0; n < runs.networks; ++n)
     if (std::ranges::count(measured, n) == 0) out.truth.push_back(runs.x(run, n));
+  const std::vector<Bounds> bounds = bounds_of(runs, sources, runs.x.row(run), measured);
   for (const Form& form : forms()) {
     const Values weights = likeness_weights(runs, sources, runs.x.row(run), measured, form.likeness);
     const auto guess =
@@ -183,7 +205,7 @@ Trial try_run(const Runs& runs, const Rows& sources, std::size_t run, const Rows
     auto& deviation = out.deviation.emplace_back();
     for (std::size_t n = 0; n < runs.networks; ++n) {
       if (std::ranges::count(measured, n) > 0) continue;
-      mean.push_back(guess ? guess->mean[n] : 0);
+      mean.push_back(std::clamp(guess ? guess->mean[n] : 0, bounds[n].low, bounds[n].high));
       deviation.push_back(guess ? guess->deviation[n] : 1);
     }
   }

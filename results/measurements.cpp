@@ -13,9 +13,24 @@ Result<Id> op_id(Database& database, const std::string& signature) {
   return database.last_id();
 }
 
-Result<std::vector<std::int64_t>> samples_of(const Statement& row, int column, bool wanted) {
-  if (!wanted) return std::vector<std::int64_t>();
-  return unpack_samples(row.blob(column));
+// The columns of a Timing, as both tables have them.
+constexpr const char* kTiming = "n, median, mean, deviation, p05, p90, least, energy_nj, steady, samples";
+
+void bind_timing(Statement& statement, int first, const Timing& time) {
+  const auto bind = [&](const auto&... fields) { (statement.bind(first++, fields), ...); };
+  bind(time.n, time.median, time.mean, time.deviation, time.p05, time.p90, time.least, time.energy_nj,
+       time.steady, pack_samples(time.samples));
+}
+
+Result<Timing> read_timing(const Statement& row, int first, bool with_samples) {
+  Timing time;
+  const auto read = [&](auto&... fields) { (row.read(first++, fields), ...); };
+  read(time.n, time.median, time.mean, time.deviation, time.p05, time.p90, time.least, time.energy_nj,
+       time.steady);
+  if (!with_samples) return time;
+  NAS_TRY(samples, unpack_samples(row.blob(first)));
+  time.samples = std::move(samples);
+  return time;
 }
 
 }  // namespace
@@ -50,13 +65,12 @@ Result<Session> get_session(Store& store, Id id) {
 Result<void> add_kernel_times(Store& store, const std::vector<KernelTime>& rows) {
   NAS_TRY(transaction, store.begin());
   NAS_TRY(statement,
-          store.db().prepare("INSERT OR REPLACE INTO kernel_time(session_id, op_id, n, median, mean, "
-                             "deviation, p05, p90, least, energy_nj, steady, samples) "
-                             "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+          store.db().prepare(std::string("INSERT OR REPLACE INTO kernel_time(session_id, op_id, ") + kTiming +
+                             ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   for (const KernelTime& row : rows) {
     NAS_TRY(op, op_id(store.db(), row.signature));
-    statement.bind_all(row.session_id, op, row.n, row.median, row.mean, row.deviation, row.p05, row.p90,
-                       row.least, row.energy_nj, row.steady, pack_samples(row.samples));
+    statement.bind_all(row.session_id, op);
+    bind_timing(statement, 3, row.time);
     NAS_CHECK(statement.run());
   }
   return transaction.commit();
@@ -65,45 +79,39 @@ Result<void> add_kernel_times(Store& store, const std::vector<KernelTime>& rows)
 Result<void> add_network_times(Store& store, const std::vector<NetworkTime>& rows) {
   NAS_TRY(transaction, store.begin());
   NAS_TRY(statement,
-          store.db().prepare("INSERT OR REPLACE INTO network_time(session_id, arch_id, precision, n, "
-                             "median, mean, deviation, p05, p90, least, ram_bytes, flash_bytes, "
-                             "energy_nj, steady, layers, samples) "
-                             "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+          store.db().prepare(std::string("INSERT OR REPLACE INTO network_time(session_id, arch_id, "
+                                         "precision, ram_bytes, flash_bytes, layers, ") +
+                             kTiming + ") VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   for (const NetworkTime& row : rows) {
-    statement.bind_all(row.session_id, row.arch_id, row.precision, row.n, row.median, row.mean, row.deviation,
-                       row.p05, row.p90, row.least, row.ram_bytes, row.flash_bytes, row.energy_nj, row.steady,
-                       row.layers, pack_samples(row.samples));
+    statement.bind_all(row.session_id, row.arch_id, row.precision, row.ram_bytes, row.flash_bytes,
+                       row.layers);
+    bind_timing(statement, 7, row.time);
     NAS_CHECK(statement.run());
   }
   return transaction.commit();
 }
 
 Result<std::vector<KernelTime>> kernel_times(Store& store, Id session, bool with_samples) {
-  NAS_TRY(statement,
-          store.db().prepare("SELECT session_id, signature, n, median, mean, deviation, p05, p90, least, "
-                             "energy_nj, steady, samples FROM kernel_time JOIN op ON op.id=op_id "
-                             "WHERE session_id=? ORDER BY signature"));
+  NAS_TRY(statement, store.db().prepare(std::string("SELECT session_id, signature, ") + kTiming +
+                                        " FROM kernel_time JOIN op ON op.id=op_id WHERE session_id=? "
+                                        "ORDER BY signature"));
   statement.bind_all(session);
   std::vector<KernelTime> rows;
   while (true) {
     NAS_TRY(found, statement.step());
     if (!found) return rows;
-    KernelTime row;
-    int column = 0;
-    const auto read = [&](auto&... fields) { (statement.read(column++, fields), ...); };
-    read(row.session_id, row.signature, row.n, row.median, row.mean, row.deviation, row.p05, row.p90,
-         row.least, row.energy_nj, row.steady);
-    NAS_TRY(samples, samples_of(statement, column, with_samples));
-    row.samples = std::move(samples);
+    KernelTime row{.session_id = statement.integer(0), .signature = statement.text(1)};
+    NAS_TRY(time, read_timing(statement, 2, with_samples));
+    row.time = std::move(time);
     rows.push_back(std::move(row));
   }
 }
 
 Result<std::vector<NetworkTime>> network_times(Store& store, Id session, bool with_samples) {
   NAS_TRY(statement,
-          store.db().prepare("SELECT session_id, arch_id, precision, n, median, mean, deviation, p05, "
-                             "p90, least, ram_bytes, flash_bytes, energy_nj, steady, layers, samples "
-                             "FROM network_time WHERE session_id=? ORDER BY arch_id, precision"));
+          store.db().prepare(std::string("SELECT session_id, arch_id, precision, ram_bytes, flash_bytes, "
+                                         "layers, ") +
+                             kTiming + " FROM network_time WHERE session_id=? ORDER BY arch_id, precision"));
   statement.bind_all(session);
   std::vector<NetworkTime> rows;
   while (true) {
@@ -112,10 +120,9 @@ Result<std::vector<NetworkTime>> network_times(Store& store, Id session, bool wi
     NetworkTime row;
     int column = 0;
     const auto read = [&](auto&... fields) { (statement.read(column++, fields), ...); };
-    read(row.session_id, row.arch_id, row.precision, row.n, row.median, row.mean, row.deviation, row.p05,
-         row.p90, row.least, row.ram_bytes, row.flash_bytes, row.energy_nj, row.steady, row.layers);
-    NAS_TRY(samples, samples_of(statement, column, with_samples));
-    row.samples = std::move(samples);
+    read(row.session_id, row.arch_id, row.precision, row.ram_bytes, row.flash_bytes, row.layers);
+    NAS_TRY(time, read_timing(statement, column, with_samples));
+    row.time = std::move(time);
     rows.push_back(std::move(row));
   }
 }

@@ -25,6 +25,8 @@ Result<std::string> tidy_tags(const std::string& text, const std::string& where)
   return nlohmann::json(tags).dump();
 }
 
+constexpr const char* kLogPrefix = "task-";
+
 constexpr const char* kChoose =
     "SELECT id FROM task INDEXED BY task_queue WHERE state='queued' AND (?1 IS NULL OR id=?1) "
     "AND (not_before<=?2 OR lease_boot<>?3) "
@@ -139,8 +141,24 @@ Result<void> sign_off(Store& store, Id worker) {
 }
 
 std::string log_path(const Task& task) {
-  return "runs/" + std::to_string(task.run_id) + "/task-" + std::to_string(task.number) + "." +
+  return "runs/" + std::to_string(task.run_id) + "/" + kLogPrefix + std::to_string(task.number) + "." +
          std::to_string(task.attempt) + ".log";
+}
+
+Result<void> remove_logs(const std::filesystem::path& project, Id run) {
+  namespace fs = std::filesystem;
+  const fs::path folder = project / "runs" / std::to_string(run);
+  std::error_code failed;
+  std::vector<fs::path> logs;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end; entry.increment(failed)) {
+    const fs::path& path = entry->path();
+    if (path.filename().string().starts_with(kLogPrefix) && path.extension() == ".log") logs.push_back(path);
+  }
+  for (const fs::path& log : logs)
+    if (!fs::remove(log, failed) && failed)
+      return Error{"the run is removed, its log is not: " + failed.message(), log.string()};
+  fs::remove(folder, failed);  // where nothing else lies in it
+  return {};
 }
 
 Result<std::optional<Task>> claim(Store& store, const Worker& worker, const ClaimOptions& options) {

@@ -34,6 +34,8 @@ Result<std::optional<Task>> claim(Store& store, const Worker& worker, const Clai
 
 // Where an attempt's output goes, relative to the project.
 std::string log_path(const Task& task);
+// The output of all tasks of a run that was removed: a later run may get its number.
+Result<void> remove_logs(const std::filesystem::path& project, Id run);
 
 // A running attempt as its worker sees it.
 struct Held {
@@ -79,7 +81,8 @@ Result<void> resume(Store& store, Id run);
 Result<int> retry(Store& store, Id run, bool all, std::optional<Id> task = {});
 Result<void> bump(Store& store, Id run, int priority);
 // Adds to ("+200evals") or sets ("500evals", "2h", "90min", "20Wh") the run's budget, and lets finished tasks
-// of `kind` go on, with all later stages of the run.
+// of `kind` go on, with all later stages of the run. What is added before anything was set counts on top of
+// what the tasks themselves have: {"+evaluations": 200}.
 Result<void> extend(Store& store, Id run, const std::string& budget, const std::string& kind);
 
 // ---- looking ----

@@ -28,7 +28,7 @@ TaskState next_state(const Task& task, const std::string& word) {
   if (word == "infeasible") return TaskState::infeasible;
   if (word == "cancelled" || task.stop == "cancel") return TaskState::cancelled;
   if (is_failure(word) && task.failures + 1 >= task.max_failures) return TaskState::failed;
-  return word == "paused" || task.stop == "pause" ? TaskState::held : TaskState::queued;
+  return task.stop == "pause" ? TaskState::held : TaskState::queued;  // resumed meanwhile: queued
 }
 
 Result<void> tell(Store& store, const Task& task, TaskState next, const Outcome& outcome) {

@@ -156,16 +156,17 @@ Result<void> extend(Store& store, Id id, const std::string& text, const std::str
   NAS_TRY(run, get_run(store, id));
   auto budget = nlohmann::json::parse(run.budget, nullptr, false);
   if (!budget.is_object()) budget = nlohmann::json::object();
-  const double before = change.add && budget.contains(change.key) && budget[change.key].is_number()
-                            ? budget[change.key].get<double>()
-                            : 0.0;
-  budget[change.key] = before + change.amount;
+  // Added to what was set here before; else to what the task itself has ("+evaluations").
+  const std::string key = (change.add && !budget.contains(change.key) ? "+" : "") + change.key;
+  if (!change.add) budget.erase("+" + change.key);
+  budget[key] = (change.add ? budget.value(key, 0.0) : 0.0) + change.amount;
   NAS_CHECK(store.db().run("UPDATE run SET budget=? WHERE id=?", budget.dump(), id));
   NAS_TRY(stage,
           store.db().value<std::int64_t>("SELECT min(stage) FROM task WHERE run_id=? AND kind=?", id, kind));
   if (!stage)
     return usage_error("run " + run.name + " has no task of the kind \"" + kind +
-                       "\" whose budget could be extended");
+                       "\" whose budget could be extended (--kind); a search that is no job goes on by "
+                       "`hwnas search` with a larger --budget");
   constexpr const char* kOver = "run_id=? AND stage>=? AND state IN ('done', 'infeasible')";
   NAS_CHECK(store.db().run(std::string("UPDATE attempt SET outcome='extended' WHERE outcome IN ('done', "
                                        "'infeasible') AND task_id IN (SELECT id FROM task WHERE ") +

@@ -128,9 +128,7 @@ struct Session {
 };
 
 // Statistics of repeated measurements, in the session's unit, with the raw samples in the order taken.
-struct KernelTime {
-  Id session_id = 0;
-  std::string signature = {};  // the table key, space/kernel.h
+struct Timing {
   std::int64_t n = 0;
   double median = 0, mean = 0, deviation = 0, p05 = 0, p90 = 0, least = 0;
   std::optional<double> energy_nj = {};
@@ -138,17 +136,19 @@ struct KernelTime {
   std::vector<std::int64_t> samples = {};
 };
 
+struct KernelTime {
+  Id session_id = 0;
+  std::string signature = {};  // the table key, space/kernel.h
+  Timing time = {};
+};
+
 struct NetworkTime {
   Id session_id = 0;
   Id arch_id = 0;
   std::string precision = "fp32";
-  std::int64_t n = 0;
-  double median = 0, mean = 0, deviation = 0, p05 = 0, p90 = 0, least = 0;
+  Timing time = {};
   std::optional<std::int64_t> ram_bytes = {}, flash_bytes = {};
-  std::optional<double> energy_nj = {};
-  bool steady = true;
   std::string layers = "[]";
-  std::vector<std::int64_t> samples = {};
 };
 
 struct Predictor {

@@ -14,11 +14,12 @@ namespace {
 
 // Short, slightly spread sleeps: with many processes on one file SQLite's own steps (up to 100 ms) leave the
 // lock idle for most of the time.
-int wait_for_lock(void* patience, int tries) {
-  const auto limit = static_cast<const std::chrono::milliseconds*>(patience);
-  const auto step = std::chrono::microseconds(200 + 150 * (tries % 16) + 100 * (tries % 7));
-  if (tries > 0 && std::chrono::milliseconds(tries) * 1.6 > *limit) return 0;  // steps average 1.6 ms
-  std::this_thread::sleep_for(step);
+int wait_for_lock(void* waiting, int tries) {
+  auto& patience = *static_cast<Patience*>(waiting);
+  const auto now = std::chrono::steady_clock::now();
+  if (tries == 0) patience.since = now;
+  if (now - patience.since > patience.limit) return 0;
+  std::this_thread::sleep_for(std::chrono::microseconds(200 + 150 * (tries % 16) + 100 * (tries % 7)));
   return 1;
 }
 
@@ -263,7 +264,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& pa
                              : SQLITE_OPEN_READWRITE | (mode == Mode::create ? SQLITE_OPEN_CREATE : 0));
   const int code = sqlite3_open_v2(uri.c_str(), &handle, flags, nullptr);
   std::unique_ptr<Database> database(new Database(path, handle));
-  database->patience_ = patience;
+  database->patience_.limit = patience;
   if (code != SQLITE_OK) return database->error("cannot open the store");
   sqlite3_busy_handler(handle, wait_for_lock, &database->patience_);
   return database;
@@ -310,7 +311,7 @@ bool Database::moved() const {
 Result<void> Database::copy_to(const std::filesystem::path& target) {
   if (std::filesystem::exists(target))
     return usage_error("exists already; a copy never overwrites: name another file", target.string());
-  NAS_TRY(copy, open(target, Mode::create, patience_));
+  NAS_TRY(copy, open(target, Mode::create, patience_.limit));
   sqlite3_backup* const backup = sqlite3_backup_init(copy->handle_, "main", handle_, "main");
   if (backup == nullptr) return copy->error("cannot write the copy");
   const int stepped = sqlite3_backup_step(backup, -1);

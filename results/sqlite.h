@@ -142,6 +142,12 @@ class Transaction {
   bool outermost_;
 };
 
+// With a file that others hold.
+struct Patience {
+  std::chrono::milliseconds limit{};
+  std::chrono::steady_clock::time_point since{};
+};
+
 // One connection. Movable only behind its unique_ptr, because statements point to it.
 class Database {
  public:
@@ -199,7 +205,7 @@ class Database {
   struct Cache;
   std::filesystem::path path_;
   sqlite3* handle_;
-  std::chrono::milliseconds patience_{};
+  Patience patience_;
   int expected_version_ = 0;
   std::unique_ptr<Cache> cache_;
 };

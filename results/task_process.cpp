@@ -283,6 +283,7 @@ Result<TaskEnd> run_command(const TaskContext& context) {
   const std::filesystem::path project = std::filesystem::absolute(context.project);
   if (::chdir(folder.c_str()) != 0) return system_error(("command: cannot enter " + folder).c_str());
   ::setenv("HWNAS_PROJECT", project.c_str(), 1);
+  ::setenv("HWNAS_JOB_PROJECT", project.c_str(), 1);
   ::setenv("HWNAS_RUN", std::to_string(context.task.run_id).c_str(), 1);
   ::setenv("HWNAS_TASK", std::to_string(context.task.id).c_str(), 1);
   ::setenv("HWNAS_ATTEMPT", std::to_string(context.task.attempt).c_str(), 1);

@@ -30,7 +30,7 @@ using Handlers = std::map<std::string, Handler>;
 
 // Replaces its process by the program in the payload: {"argv": ["sh", "-c", "…"], "cwd": "…", "env": {"A":
 // "1"}}. Exit code 0 is done, 75 checkpointed, another one failed. HWNAS_PROJECT, HWNAS_RUN, HWNAS_TASK and
-// HWNAS_ATTEMPT are set.
+// HWNAS_ATTEMPT are set, and HWNAS_JOB_PROJECT, which stays where a task's command works in another project.
 Result<TaskEnd> run_command(const TaskContext& context);
 
 // A small process that was forked before this one opened a store or started a thread, and that forks the task

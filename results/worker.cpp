@@ -69,7 +69,8 @@ class WorkerLoop {
       }
       wait();
     }
-    NAS_CHECK(sign_off(store_, worker_.id));
+    if (const auto left = sign_off(store_, worker_.id); !left && options_.say)
+      options_.say("cannot sign off: " + left.error().message);  // its tasks are recorded, which matters
     return report_;
   }
 
@@ -94,9 +95,13 @@ class WorkerLoop {
     for (Slot& slot : slots_) {
       if (stopping()) return true;
       if (slot.task || !slot.usable) continue;
-      NAS_TRY(task, claim(store_, worker_, {.lease_ms = options_.lease_ms}));
-      if (!task) return false;
-      slot.task = std::move(task);
+      auto task = claim(store_, worker_, {.lease_ms = options_.lease_ms});
+      if (!task) {
+        NAS_CHECK(bear(task.error()));
+        return false;
+      }
+      if (!*task) return false;
+      slot.task = *std::move(task);
       slot.asked.clear();
       slot.kill_at = 0;
       slot.started = now();
@@ -135,8 +140,16 @@ class WorkerLoop {
     slot.outcome = std::move(outcome);
   }
 
-  // A store that is busy or full for a while must not cost a result: what cannot be recorded is kept and
-  // tried again, as long as the lease lives.
+  // A store that is busy or full for a while must not cost a result nor the running tasks: what cannot be
+  // recorded is kept and tried again. The error when it lasts or cannot pass.
+  Result<void> bear(const Error& error) {
+    if (store_.db().moved() || now() - refused_since_.value_or(now()) > kPatience_ms) return error;
+    if (!refused_since_ && options_.say)
+      options_.say("tried again for a minute: " + error.where + ": " + error.message);
+    if (!refused_since_) refused_since_ = now();
+    return {};
+  }
+
   Result<void> record_ended() {
     for (Slot& slot : slots_) {
       if (!slot.outcome) continue;
@@ -146,12 +159,11 @@ class WorkerLoop {
       }
       const Result<bool> taken = finish(store_, worker_, slot.task->id, slot.task->attempt, *slot.outcome);
       if (!taken) {
-        if (store_.db().moved() || ++refusals_ > kMaxRefusals) return taken.error();
-        say(*slot.task, "its end cannot be recorded yet: " + taken.error().message);
+        NAS_CHECK(bear(taken.error()));
         ::usleep(200'000);
         continue;
       }
-      refusals_ = 0;
+      refused_since_.reset();
       say(*slot.task,
           *taken ? slot.outcome->word + (slot.outcome->error.empty() ? "" : ": " + slot.outcome->error)
                  : "rejected result (stale attempt)");
@@ -189,7 +201,7 @@ class WorkerLoop {
     }
     if (time >= next_recovery_) {
       next_recovery_ = time + 1000;
-      NAS_CHECK(recover_lost(store_));
+      if (const auto recovered = recover_lost(store_); !recovered) return bear(recovered.error());
     }
     return {};
   }
@@ -199,10 +211,8 @@ class WorkerLoop {
     for (const Slot& slot : slots_)
       if (slot.task) held.push_back({slot.task->id, slot.task->attempt, now() - slot.started});
     const auto orders = heartbeat(store_, worker_, held, options_.lease_ms);
-    if (!orders) {
-      if (store_.db().moved() || ++refusals_ > kMaxRefusals) return orders.error();
-      return {};
-    }
+    if (!orders) return bear(orders.error());
+    refused_since_.reset();
     for (const Order& order : *orders)
       for (Slot& slot : slots_)
         if (slot.task && slot.task->id == order.task) ask_to_stop(slot, order.what);
@@ -233,7 +243,7 @@ class WorkerLoop {
     }
   }
 
-  static constexpr int kMaxRefusals = 300;  // a minute of a full or busy store
+  static constexpr std::int64_t kPatience_ms = 60'000;  // with a full or busy store
   Store store_;
   Worker worker_;
   std::vector<Slot>& slots_;
@@ -243,7 +253,7 @@ class WorkerLoop {
   std::int64_t begun_ = 0;
   std::int64_t next_beat_ = 0;
   std::int64_t next_recovery_ = 0;
-  int refusals_ = 0;
+  std::optional<std::int64_t> refused_since_;  // by the store
 };
 
 }  // namespace

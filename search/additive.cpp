@@ -6,50 +6,56 @@
 
 namespace nas::search {
 
-Result<Additive> Additive::make(const SearchSpace& space, double constant, std::vector<Term> terms) {
-  Additive additive;
-  additive.constant_ = constant;
+Result<TermTables> TermTables::make(const SearchSpace& space, std::vector<Term> terms) {
+  TermTables tables;
   const auto genes = space.genes();
   for (const Term& term : terms) {
     std::size_t size = 1;
     for (std::size_t i = 0; i < term.genes.size(); ++i) {
       if (term.genes[i] >= genes.size() || (i > 0 && term.genes[i] <= term.genes[i - 1]))
-        return usage_error("additive cost: a term's genes must be known, ascending and different");
+        return usage_error("cost tables: a term's genes must be known, ascending and different");
       size *= genes[term.genes[i]].choices.size();
     }
     if (term.table.size() != size)
-      return usage_error("additive cost: a term needs " + std::to_string(size) + " numbers, found " +
+      return usage_error("cost tables: a term needs " + std::to_string(size) + " numbers, found " +
                          std::to_string(term.table.size()));
     std::size_t stride = size;
     for (const std::uint32_t gene : term.genes) {
       stride /= genes[gene].choices.size();
-      additive.access_.push_back({gene, static_cast<std::uint32_t>(stride)});
+      tables.access_.push_back({gene, static_cast<std::uint32_t>(stride)});
     }
-    additive.end_.push_back(static_cast<std::uint32_t>(additive.access_.size()));
-    additive.start_.push_back(additive.flat_.size());
-    additive.flat_.insert(additive.flat_.end(), term.table.begin(), term.table.end());
+    tables.end_.push_back(static_cast<std::uint32_t>(tables.access_.size()));
+    tables.start_.push_back(tables.flat_.size());
+    tables.flat_.insert(tables.flat_.end(), term.table.begin(), term.table.end());
   }
-  additive.terms_ = std::move(terms);
+  tables.terms_ = std::move(terms);
+  return tables;
+}
+
+void TermTables::scale(double factor) {
+  for (double& x : flat_) x *= factor;
+  for (Term& term : terms_)
+    for (double& x : term.table) x *= factor;
+}
+
+Result<Additive> Additive::make(const SearchSpace& space, double constant, std::vector<Term> terms) {
+  Additive additive;
+  additive.constant_ = constant;
+  NAS_TRY(tables, TermTables::make(space, std::move(terms)));
+  additive.tables_ = std::move(tables);
   return additive;
 }
 
 double Additive::operator()(std::span<const std::uint8_t> genes) const {
   double sum = constant_;
-  std::uint32_t at = 0;
-  for (std::size_t t = 0; t < end_.size(); ++t) {
-    std::size_t index = start_[t];
-    for (; at < end_[t]; ++at) index += std::size_t{genes[access_[at].gene]} * access_[at].stride;
-    sum += flat_[index];
-  }
+  tables_.look_up(genes, [&sum](double value) { sum += value; });
   return sum;
 }
 
 Additive Additive::scaled(double factor) const {
   Additive other = *this;
   other.constant_ *= factor;
-  for (double& x : other.flat_) x *= factor;
-  for (Term& term : other.terms_)
-    for (double& x : term.table) x *= factor;
+  other.tables_.scale(factor);
   return other;
 }
 

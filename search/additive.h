@@ -17,16 +17,47 @@ struct Term {
   std::vector<double> table;
 };
 
+// Terms laid out so that looking all of them up is a few additions each.
+class TermTables {
+ public:
+  TermTables() = default;
+  // Fails on a term whose genes are unknown, unsorted or repeated, or whose table has another size.
+  static Result<TermTables> make(const SearchSpace& space, std::vector<Term> terms);
+
+  const std::vector<Term>& terms() const { return terms_; }
+  void scale(double factor);
+  // Calls visit with every term's number; `genes` canonical.
+  template <class Visit>
+  void look_up(std::span<const std::uint8_t> genes, Visit visit) const {
+    std::uint32_t at = 0;
+    for (std::size_t t = 0; t < end_.size(); ++t) {
+      std::size_t index = start_[t];
+      for (; at < end_[t]; ++at) index += std::size_t{genes[access_[at].gene]} * access_[at].stride;
+      visit(flat_[index]);
+    }
+  }
+
+ private:
+  struct Access {
+    std::uint32_t gene;
+    std::uint32_t stride;
+  };
+  std::vector<Term> terms_;
+  std::vector<Access> access_;      // of all terms, one after the other
+  std::vector<std::uint32_t> end_;  // of each term's accesses
+  std::vector<std::size_t> start_;  // of each term's table in flat_
+  std::vector<double> flat_;
+};
+
 // A cost (or a separable accuracy) that is a sum of terms: per-block latencies, MACs, parameters. The form in
 // which exact answers exist: range(), exact fronts, gradients.
 class Additive {
  public:
   Additive() = default;
-  // Fails on a term whose genes are unknown, unsorted or repeated, or whose table has another size.
   static Result<Additive> make(const SearchSpace& space, double constant, std::vector<Term> terms);
 
   double constant() const { return constant_; }
-  const std::vector<Term>& terms() const { return terms_; }
+  const std::vector<Term>& terms() const { return tables_.terms(); }
   // `genes` canonical.
   double operator()(std::span<const std::uint8_t> genes) const;
   double operator()(const Genotype& g) const { return (*this)({g.data(), g.size()}); }
@@ -35,16 +66,8 @@ class Additive {
   Additive scaled(double factor) const;
 
  private:
-  struct Access {
-    std::uint32_t gene;
-    std::uint32_t stride;
-  };
   double constant_ = 0;
-  std::vector<Term> terms_;
-  std::vector<Access> access_;      // of all terms, one after the other
-  std::vector<std::uint32_t> end_;  // of each term's accesses
-  std::vector<std::size_t> start_;  // of each term's table in flat_
-  std::vector<double> flat_;
+  TermTables tables_;
 };
 
 // The smallest and largest value over all genotypes, exact, and where they are reached.

@@ -13,14 +13,19 @@ const Additive* cost_of(std::span<const KnownCost> models, const std::string& me
   return found == models.end() ? nullptr : &found->cost;
 }
 
-// The limits as costs to keep below; false where one is on a metric that no sum describes.
-bool add_limits(const Judge& judge, std::span<const KnownCost> known, std::vector<Additive>& costs,
-                std::vector<double>& limits) {
+// The limits as costs to keep below; false where one is on a metric that is not known exactly.
+bool add_limits(const Judge& judge, std::span<const KnownCost> known, std::span<const KnownPeak> peaks,
+                std::vector<Additive>& costs, ExactOptions& options) {
   for (const Constraint& c : judge.problem().constraints) {
+    const auto peak = std::ranges::find(peaks, c.metric, &KnownPeak::metric);
+    if (peak != peaks.end() && peak->peak.exact() && c.max && !c.min) {
+      options.peaks.push_back({peak->peak, *c.max});
+      continue;
+    }
     const Additive* cost = cost_of(known, c.metric);
     if (cost == nullptr) return false;
-    if (c.max) costs.push_back(*cost), limits.push_back(*c.max);
-    if (c.min) costs.push_back(cost->scaled(-1)), limits.push_back(-*c.min);
+    if (c.max) costs.push_back(*cost), options.limits.push_back(*c.max);
+    if (c.min) costs.push_back(cost->scaled(-1)), options.limits.push_back(-*c.min);
   }
   return true;
 }
@@ -34,7 +39,8 @@ double Certificate::gap() const {
 
 Result<std::optional<Certificate>> certify(const SearchSpace& space, const History& history,
                                            std::span<const KnownCost> known,
-                                           std::span<const KnownCost> stand_ins) {
+                                           std::span<const KnownCost> stand_ins,
+                                           std::span<const KnownPeak> peaks) {
   const Objective& objective = history.judge().problem().objectives[0];
   const double sign = objective.goal == Goal::maximise ? -1 : 1;
   const Additive* model = cost_of(known, objective.metric);
@@ -46,7 +52,7 @@ Result<std::optional<Certificate>> certify(const SearchSpace& space, const Histo
   if (!found) return std::optional<Certificate>();
   std::vector<Additive> costs{model->scaled(sign)};
   ExactOptions options{{1e300}};
-  if (!add_limits(history.judge(), known, costs, options.limits)) return std::optional<Certificate>();
+  if (!add_limits(history.judge(), known, peaks, costs, options)) return std::optional<Certificate>();
   NAS_TRY(front, exact_front(space, costs, options));
   return std::optional(Certificate{sign * front.values(0)[0], sign * *found, stand_in});
 }

@@ -20,6 +20,7 @@ struct Certificate {
 // that is not known, or nothing feasible was found.
 Result<std::optional<Certificate>> certify(const SearchSpace& space, const History& history,
                                            std::span<const KnownCost> known,
-                                           std::span<const KnownCost> stand_ins);
+                                           std::span<const KnownCost> stand_ins,
+                                           std::span<const KnownPeak> peaks = {});
 
 }  // namespace nas::search

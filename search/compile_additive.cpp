@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "search/additive.h"
+#include "search/probe_points.h"
 #include "search/text.h"
 
 namespace nas::search {
@@ -31,26 +32,6 @@ class Probe {
   const Costs& costs_;
   std::size_t count_;
 };
-
-Genotype random_point(const GeneForest& forest, Rng& rng) {
-  Genotype g(forest.size());
-  for (std::size_t i = 0; i < g.size(); ++i) g[i] = static_cast<std::uint8_t>(rng.below(forest.choices(i)));
-  return g;
-}
-
-// Parents at the choice that activates most children, so that no gene hides from the probes.
-void open_all(const GeneForest& forest, Genotype& g) {
-  for (std::size_t p = 0; p < forest.size(); ++p) {
-    std::size_t best_children = 0;
-    for (std::uint32_t choice = 0; choice < forest.choices(p); ++choice) {
-      std::size_t children = 0;
-      for (std::size_t i = 0; i < forest.size(); ++i)
-        children +=
-            forest.parent(i) == static_cast<int>(p) && forest.allowed(i, static_cast<std::uint8_t>(choice));
-      if (children > best_children) best_children = children, g[p] = static_cast<std::uint8_t>(choice);
-    }
-  }
-}
 
 // One random point with one other choice per gene, and the costs of all single and pairwise changes.
 void probe_pairs(const Probe& probe, Rng& rng, bool open, double tolerance, std::vector<Graph>& graphs) {
@@ -119,15 +100,6 @@ void grow_cliques(const Graph& graph, Clique& clique, Clique candidates, Clique 
     std::erase(candidates, v);
     excluded.push_back(v);
   }
-}
-
-Genotype point_of(const GeneForest& forest, const Clique& clique, std::size_t entry) {
-  Genotype g(forest.size());
-  for (std::size_t i = clique.size(); i-- > 0;) {
-    g[clique[i]] = static_cast<std::uint8_t>(entry % forest.choices(clique[i]));
-    entry /= forest.choices(clique[i]);
-  }
-  return g;
 }
 
 // The cost with the clique's genes free and all others at choice 0.

@@ -21,7 +21,7 @@ struct Message {
   std::vector<PartialFront> table;
 };
 
-// One cost's term, or (cost -1) the rule that an inactive gene stays 0.
+// One cost's term, or (cost -1) a rule: an inactive gene stays 0, a limit on a peak is kept.
 struct Factor {
   int cost;
   Scope scope;
@@ -78,6 +78,17 @@ Factor activity_rule(const GeneForest& forest, std::uint32_t gene) {
   return rule;
 }
 
+std::vector<Factor> peak_rules(std::span<const PeakLimit> limits) {
+  std::vector<Factor> rules;
+  for (const PeakLimit& limit : limits)
+    for (const Term& term : limit.peak.terms()) {
+      Factor rule{-1, term.genes, {}};
+      for (const double value : term.table) rule.table.push_back(value > limit.max ? 1.0 : 0.0);
+      if (std::ranges::max(rule.table) > 0) rules.push_back(std::move(rule));
+    }
+  return rules;
+}
+
 }  // namespace
 
 class Elimination {
@@ -92,6 +103,7 @@ class Elimination {
     }
     for (std::uint32_t gene = 0; gene < forest_.size(); ++gene)
       if (forest_.parent(gene) >= 0) factors_.push_back(activity_rule(forest_, gene));
+    std::ranges::move(peak_rules(options.peaks), std::back_inserter(factors_));
     bound_ = options.limits;
     bound_.resize(costs_, std::numeric_limits<double>::infinity());
     // Sums are rounded in another order than evaluation rounds them: leave the last bits to the final check.
@@ -262,8 +274,10 @@ class Elimination {
     const auto base = static_cast<std::int32_t>(nodes_.size());
     part.front.push(constant_, -1);
     for (const Factor& f : factors_)  // terms over no gene
-      for (std::size_t c = 0; c < costs_; ++c)
-        if (f.cost == static_cast<int>(c)) part.front.values[c] += f.table[0];
+      if (f.cost < 0 && f.table[0] != 0)
+        part.front = {costs_, {}, {}};
+      else if (f.cost >= 0 && part.front.size() > 0)
+        part.front.values[static_cast<std::size_t>(f.cost)] += f.table[0];
     for (const Message& m : messages_) join(part, m.table[0], base, bound_);
     PartialFront last;
     NAS_CHECK(merge({&part, 1}, base, last));
@@ -307,6 +321,28 @@ Result<ExactFront> exact_front(const SearchSpace& space, std::span<const Additiv
                                const ExactOptions& options) {
   if (costs.empty()) return usage_error("exact front: needs at least one cost");
   return Elimination(space, costs, options).run();
+}
+
+Result<Genotype> lowest_peak(const SearchSpace& space, const Peak& peak, std::vector<PeakLimit> peaks) {
+  std::vector<double> values{0};
+  for (const Term& term : peak.terms()) values.insert(values.end(), term.table.begin(), term.table.end());
+  std::ranges::sort(values);
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  peaks.push_back({peak, values.back()});
+  NAS_TRY(nothing, Additive::make(space, 0, {}));
+  ExactOptions options{{}, std::move(peaks)};
+  NAS_TRY(any, exact_front(space, {&nothing, 1}, options));
+  Genotype best = any.genotype(0);
+  // The limit that can just be kept, by halving.
+  for (std::size_t low = 0, high = values.size() - 1; low < high;) {
+    const std::size_t middle = (low + high) / 2;
+    options.peaks.back().max = values[middle];
+    const auto front = exact_front(space, {&nothing, 1}, options);
+    if (!front && front.error().kind != ErrorKind::infeasible) return front.error();
+    if (front) best = front->genotype(0);
+    (front ? high : low) = front ? middle : middle + 1;
+  }
+  return best;
 }
 
 }  // namespace nas::search

@@ -6,13 +6,21 @@
 
 #include "search/additive.h"
 #include "search/pareto.h"
+#include "search/peak.h"
 #include "space/base/result.h"
 
 namespace nas::search {
 
+// At most `max` of a cost that is the largest of its terms: each of them must keep the limit.
+struct PeakLimit {
+  Peak peak;
+  double max = 0;
+};
+
 struct ExactOptions {
   // Nothing above these is wanted; one per cost, or none. Prunes by bound (branch and bound), stays exact.
   std::vector<double> limits = {};
+  std::vector<PeakLimit> peaks = {};
   // A table or front larger than this ends with an error instead of eating all memory.
   std::size_t max_points = std::size_t{1} << 26;
 };
@@ -49,5 +57,8 @@ class ExactFront {
 // fronts. Fails (failure) when they outgrow max_points; infeasible when no genotype is within the limits.
 Result<ExactFront> exact_front(const SearchSpace& space, std::span<const Additive> costs,
                                const ExactOptions& options = {});
+
+// The least that `peak` can be within `peaks`, and a network that has it.
+Result<Genotype> lowest_peak(const SearchSpace& space, const Peak& peak, std::vector<PeakLimit> peaks = {});
 
 }  // namespace nas::search

@@ -45,8 +45,10 @@ Result<void> check_alone(const Reach& reach, double min, double max) {
   return {};
 }
 
-// The genotype with the least sum of relative costs: often it keeps all limits and saves the exact question.
-Result<Genotype> balanced(const SearchSpace& space, const std::vector<Side>& sides) {
+// The genotype with the least sum of relative costs within the peaks' limits: often it keeps all limits and
+// saves the exact question.
+Result<Genotype> balanced(const SearchSpace& space, const std::vector<Side>& sides,
+                          const std::vector<PeakLimit>& peaks) {
   std::vector<Term> terms;
   double constant = 0;
   for (const Side& side : sides) {
@@ -56,7 +58,7 @@ Result<Genotype> balanced(const SearchSpace& space, const std::vector<Side>& sid
     terms.insert(terms.end(), part.terms().begin(), part.terms().end());
   }
   NAS_TRY(sum, Additive::make(space, constant, std::move(terms)));
-  NAS_TRY(front, exact_front(space, {&sum, 1}));
+  NAS_TRY(front, exact_front(space, {&sum, 1}, {{}, peaks}));
   return front.genotype(0);
 }
 
@@ -64,13 +66,40 @@ bool keeps_all(const std::vector<Side>& sides, const Genotype& g) {
   return std::ranges::all_of(sides, [&](const Side& side) { return side.cost(g) <= side.limit; });
 }
 
+// An upper limit on a peak.
+struct PeakSide {
+  std::string metric;
+  PeakLimit limit;
+};
+
+// Adds limit after limit to `kept`, and to the words of the condition under which later ones are asked.
+// A genotype within all of them.
+Result<Genotype> peaks_together(const SearchSpace& space, const std::vector<PeakSide>& sides,
+                                std::vector<PeakLimit>& kept, std::string& condition) {
+  Genotype last = space.smallest();
+  for (const PeakSide& side : sides) {
+    NAS_TRY(lowest, lowest_peak(space, side.limit.peak, kept));
+    const double reached = side.limit.peak(lowest);
+    if (reached > side.limit.max)
+      return unreachable(side.metric, reached, side.limit.max, condition, side.limit.peak.exact());
+    kept.push_back(side.limit);
+    condition += (condition.empty() ? " with " : " and ") + side.metric + " <= " + number(side.limit.max);
+    last = std::move(lowest);
+  }
+  return last;
+}
+
 // A genotype within all sides, or the error that says which limit the others leave out of reach.
-Result<Genotype> together(const SearchSpace& space, const std::vector<Side>& sides) {
-  NAS_TRY(easy, balanced(space, sides));
-  if (keeps_all(sides, easy)) return easy;
-  std::vector<Additive> costs;
+Result<Genotype> together(const SearchSpace& space, const std::vector<Side>& sides,
+                          const std::vector<PeakSide>& peaks) {
   ExactOptions options;
   std::string condition;
+  NAS_TRY(easy, peaks_together(space, peaks, options.peaks, condition));
+  if (sides.empty()) return easy;
+  NAS_TRY(sum, balanced(space, sides, options.peaks));
+  if (keeps_all(sides, sum)) return sum;
+  const bool exact = std::ranges::all_of(peaks, [](const PeakSide& p) { return p.limit.peak.exact(); });
+  std::vector<Additive> costs;
   // Adds limit after limit; the first that cannot join the others is named.
   for (std::size_t n = 0; n < sides.size(); ++n) {
     costs.push_back(sides[n].cost);
@@ -82,18 +111,28 @@ Result<Genotype> together(const SearchSpace& space, const std::vector<Side>& sid
       if (front.values(i)[n] < front.values(best)[n]) best = i;
     const Genotype g = front.genotype(best);
     const double reached = sides[n].sign * sides[n].cost(g), asked = sides[n].sign * sides[n].limit;
-    if (sides[n].cost(g) > sides[n].limit) return unreachable(sides[n].metric, reached, asked, condition);
+    if (sides[n].cost(g) > sides[n].limit)
+      return unreachable(sides[n].metric, reached, asked, condition, exact);
     if (n + 1 == sides.size()) return g;
-    condition += (n == 0 ? " with " : " and ") + sides[n].metric + (sides[n].sign > 0 ? " <= " : " >= ") +
-                 number(asked);
+    condition += (condition.empty() ? " with " : " and ") + sides[n].metric +
+                 (sides[n].sign > 0 ? " <= " : " >= ") + number(asked);
   }
   return easy;
+}
+
+// A bound has no largest value that would be proven: what is missing may need any amount.
+Result<Reach> reach_of(const SearchSpace& space, const KnownPeak& known) {
+  NAS_TRY(lowest, lowest_peak(space, known.peak));
+  double most = 0;
+  for (const Term& term : known.peak.terms()) most = std::max(most, std::ranges::max(term.table));
+  return Reach{known.metric, known.peak(lowest), known.peak.exact() ? most : kInfinite, known.peak.exact()};
 }
 
 }  // namespace
 
 Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge,
-                                   std::span<const KnownCost> known, std::span<const BoundedCost> bounded) {
+                                   std::span<const KnownCost> known, std::span<const KnownPeak> peaks,
+                                   std::span<const BoundedCost> bounded) {
   Feasibility out;
   std::vector<Side> sides;
   std::vector<Screen::Limit> limits;
@@ -111,9 +150,20 @@ Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge,
     const auto [min, max] = limits_of(judge, b.metric);
     NAS_CHECK(check_alone(out.reach.back(), min, max));
   }
-  if (sides.empty()) return out;
-  NAS_TRY(tightest, together(space, sides));
-  out.screen = std::make_shared<const Screen>(std::move(limits), std::move(tightest));
+  std::vector<PeakSide> peak_sides;
+  std::vector<PeakLimit> peak_limits;
+  for (const KnownPeak& k : peaks) {
+    NAS_TRY(reachable, reach_of(space, k));
+    out.reach.push_back(reachable);
+    const auto [min, max] = limits_of(judge, k.metric);
+    NAS_CHECK(check_alone(reachable, min, max));
+    if (!std::isfinite(max)) continue;
+    peak_limits.push_back({k.peak, max});
+    peak_sides.push_back({k.metric, peak_limits.back()});
+  }
+  if (sides.empty() && peak_sides.empty()) return out;
+  NAS_TRY(tightest, together(space, sides, peak_sides));
+  out.screen = std::make_shared<const Screen>(std::move(limits), std::move(tightest), std::move(peak_limits));
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "search/additive.h"
+#include "search/peak.h"
 #include "search/strategy.h"
 
 namespace nas::search {
@@ -15,7 +16,13 @@ struct KnownCost {
   Additive cost;
 };
 
-// A metric that is no such sum, but whose values provably lie in [lower, upper].
+// The same as the largest of several terms (peak memory); a lower bound where it is not exact.
+struct KnownPeak {
+  std::string metric;
+  Peak peak;
+};
+
+// A metric that is neither, but whose values provably lie in [lower, upper].
 struct BoundedCost {
   std::string metric;
   double lower = 0;
@@ -32,15 +39,16 @@ struct Reach {
 
 struct Feasibility {
   std::vector<Reach> reach;
-  // Null when no limit is on a known cost.
+  // Null when no limit is on a known cost or peak.
   std::shared_ptr<const Screen> screen;
 };
 
-// Whether the limits can be met, before anything is evaluated. Limits on known costs are decided exactly, one
-// by one and together; limits on bounded costs where the bounds suffice; other limits are left to the search.
-// Fails (infeasible) with "latency_ms: the tightest reachable is X; the limit asks Y; violated by Z".
+// Whether the limits can be met, before anything is evaluated. Limits on known costs and upper limits on
+// known peaks are decided exactly, one by one and together (a peak that is only a bound: where that
+// suffices); limits on bounded costs where the bounds suffice; other limits are left to the search. Fails
+// (infeasible) with "latency_ms: the tightest reachable is X; the limit asks Y; violated by Z".
 Result<Feasibility> check_feasible(const SearchSpace& space, const Judge& judge,
-                                   std::span<const KnownCost> known,
+                                   std::span<const KnownCost> known, std::span<const KnownPeak> peaks = {},
                                    std::span<const BoundedCost> bounded = {});
 
 // The same where every network is listed and `evaluator` reads its numbers: limits are decided exactly by

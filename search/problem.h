@@ -56,6 +56,8 @@ class Judge {
   const Problem& problem() const { return problem_; }
   std::span<const Metric> metrics() const { return metrics_; }
   std::size_t objectives() const { return objective_.size(); }
+  // The place of objective i's metric in the evaluator's order.
+  std::size_t objective_metric(std::size_t i) const { return objective_[i]; }
   // The metric's place in the evaluator's order, or -1.
   int find(std::string_view metric) const;
 

@@ -287,6 +287,7 @@ class Runner {
     p.seconds = options_.clock() - started_;
     p.hypervolume = volume_.volume();
     p.best = best_;
+    if (best_) p.best_value = history_.values(*best_)[history_.judge().objective_metric(0)];
     const std::size_t done = history_.size() - start_rows_;
     if (options_.budget.evaluations < SIZE_MAX && done > 0)
       p.remaining_seconds = p.seconds / static_cast<double>(done) *

@@ -24,6 +24,8 @@ struct Budget {
 // "500evals", "2h", "90s", "10min", "2h|500evals". Fails (usage) on anything else, also on a budget of 0.
 Result<Budget> parse_budget(std::string_view text);
 std::string to_string(const Budget& budget);
+// Of a configuration that names none.
+constexpr const char* kDefaultBudget = "1000evals";
 
 // Stop when the hypervolume has not grown by `growth` (relative) within `evaluations` evaluations.
 struct Stall {
@@ -43,6 +45,7 @@ struct Progress {
   double hypervolume = 0;                   // against the run's reference
   std::optional<double> remaining_seconds;  // to the end of the budget, where it can be told
   std::optional<Row> best;                  // best so far by the first objective
+  std::optional<double> best_value;         // its first objective, in the metric's own unit
 };
 
 // The hypervolume after so many evaluations.

@@ -2,11 +2,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <fstream>
 
 #include "search/hypervolume.h"
 #include "search/rows_json.h"
 #include "space/base/file.h"
+#include "space/json/document.h"
 
 namespace nas::search {
 namespace {
@@ -169,6 +171,23 @@ std::string checkpoint_text(const Checkpoint& c) {
   return json.dump() + "\n";
 }
 
+// Whether `now` asks what `old` asked, with no smaller a budget.
+Result<bool> only_extends(const std::string& old, const std::string& now) {
+  Json was = Json::parse(old, nullptr, false), is = Json::parse(now, nullptr, false);
+  Budget budgets[2];
+  for (int i = 0; i < 2; ++i) {
+    Json& json = i == 0 ? was : is;
+    if (!json.is_object() || !json.contains("config") || !json["config"].is_object()) return false;
+    const Json text = json["config"].value("budget", Json(kDefaultBudget));
+    json["config"].erase("budget");
+    if (!text.is_string()) return false;
+    NAS_TRY(budget, parse_budget(text.get<std::string>()));
+    budgets[i] = budget;
+  }
+  return was == is && budgets[1].evaluations >= budgets[0].evaluations &&
+         budgets[1].seconds >= budgets[0].seconds;
+}
+
 }  // namespace
 
 std::string candidate_json(const History& history, Row row, const std::string& text) {
@@ -203,10 +222,15 @@ Result<void> RunFolder::load(const RunRecord& record) {
   const std::string text = record_text(record);
   if (!fs::exists(path)) return write_file(path, text);
   NAS_TRY(old, read_file(path));
-  if (old != text)
-    return usage_error(
-        "another run lives here: its question (run.json) differs; give this one another --name",
-        folder_.string());
+  if (old != text) {
+    NAS_TRY(extended, only_extends(old, text));
+    if (!extended)
+      return usage_error(
+          "another run lives here: its question (run.json) differs by more than a larger budget; give this "
+          "one another --name",
+          folder_.string());
+    NAS_CHECK(write_file(path, text));
+  }
   NAS_TRY(lines, read_lines(folder_ / "candidates.jsonl"));
   lines_ = std::move(lines);
   NAS_TRY(parsed,
@@ -278,9 +302,23 @@ Result<void> RunFolder::write_front(const Run& run) const {
   return write_file(folder_ / "front.json", json.dump(1) + "\n");
 }
 
+namespace {
+// Names the run beside it that is spelt most alike.
+Error no_run(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder.parent_path(), ignored))
+    if (fs::exists(entry.path() / "run.json", ignored)) names.push_back(entry.path().filename().string());
+  std::ranges::sort(names);
+  const std::string near = nearest(folder.filename().string(), names);
+  return usage_error("no run here" + (near.empty() ? "" : "; did you mean \"" + near + "\"?"),
+                     folder.string());
+}
+}  // namespace
+
 Result<RunRecord> load_record(const fs::path& folder) {
   std::error_code ignored;
-  if (!fs::exists(folder / "run.json", ignored)) return usage_error("no run here", folder.string());
+  if (!fs::exists(folder / "run.json", ignored)) return no_run(folder);
   NAS_TRY(text, read_file(folder / "run.json"));
   return parse_record(text, (folder / "run.json").string());
 }

@@ -33,7 +33,8 @@ struct LoadedRun {
 // killed and continued; none holds a time of day.
 class RunFolder {
  public:
-  // Makes the folder. An existing run is only taken over when it was asked the same (run.json equal).
+  // Makes the folder. An existing run is only taken over when it was asked the same (run.json equal), or the
+  // same with a larger budget: then it goes on as if it had had that from the start.
   static Result<RunFolder> open(std::filesystem::path folder, const SearchSpace& space,
                                 const RunRecord& record);
 

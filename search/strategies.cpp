@@ -98,6 +98,12 @@ std::optional<Additive> model_of(const Models& models, const std::string& metric
   return std::nullopt;
 }
 
+// The peak that an upper limit is on.
+const Peak* peak_of(const Models& models, const Constraint& limit) {
+  const auto found = std::ranges::find(models.peaks, limit.metric, &KnownPeak::metric);
+  return found == models.peaks.end() || !limit.max || limit.min ? nullptr : &found->peak;
+}
+
 Error no_model(const std::string& strategy, const std::string& metric) {
   return usage_error("strategy \"" + strategy + "\" needs a model of " + metric + " that is a sum of terms");
 }
@@ -112,7 +118,11 @@ Result<Strategy> exact_strategy(const StrategyConfig& config, const Setting& set
     costs.push_back(*cost);
     options.limits.push_back(std::numeric_limits<double>::infinity());
   }
-  for (const Constraint& c : models.judge.problem().constraints)
+  for (const Constraint& c : models.judge.problem().constraints) {
+    if (const Peak* peak = peak_of(models, c)) {
+      options.peaks.push_back({*peak, *c.max});
+      continue;
+    }
     for (const double sign : {1.0, -1.0}) {
       const auto& limit = sign > 0 ? c.max : c.min;
       if (!limit) continue;
@@ -131,6 +141,7 @@ Result<Strategy> exact_strategy(const StrategyConfig& config, const Setting& set
       costs.push_back(*cost);
       options.limits.push_back(sign * *limit);
     }
+  }
   NAS_TRY(front, exact_front(setting.space, costs, options));
   std::vector<Genotype> networks;
   for (std::size_t i = 0; i < front.size(); ++i) networks.push_back(front.genotype(i));
@@ -158,7 +169,7 @@ Result<Strategy> gradient_strategy(const StrategyConfig& config, const Setting& 
   NAS_TRY(loss, gradient_loss(config, setting, models));
   GradientProblem problem{std::move(loss)};
   for (const Constraint& c : models.judge.problem().constraints) {
-    if (!c.max || problem.cost) continue;
+    if (!c.max || problem.cost || peak_of(models, c)) continue;  // peaks: the screen keeps them
     const auto cost = model_of(models, c.metric, 1);
     if (!cost) return no_model(config.name, c.metric);
     problem.cost = expected(setting.space, *cost);

@@ -27,6 +27,7 @@ struct StrategyConfig {
 struct Models {
   const Judge& judge;
   std::span<const KnownCost> known;
+  std::span<const KnownPeak> peaks = {};  // upper limits on them are kept exactly
   // Separable stand-ins for metrics that are no sums: steer the search, prove nothing.
   std::span<const KnownCost> stand_ins = {};
   // The relaxed loss behind `relaxed_metric`, where the evaluator has one (a supernet's path gates).

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "search/additive.h"
+#include "search/exact.h"
 #include "search/gene_forest.h"
 #include "search/history.h"
 #include "search/listing.h"
@@ -25,20 +26,22 @@ class Screen {
     Additive cost;
     double min, max;
   };
-  Screen(std::vector<Limit> limits, Genotype tightest)
-      : limits_(std::move(limits)), tightest_(std::move(tightest)) {}
+  Screen(std::vector<Limit> limits, Genotype tightest, std::vector<PeakLimit> peaks = {})
+      : limits_(std::move(limits)), peaks_(std::move(peaks)), tightest_(std::move(tightest)) {}
   // As Judge::violation, over the screened costs.
   double violation(std::span<const std::uint8_t> genes) const {
     double sum = 0;
     for (const Limit& limit : limits_) sum += excess(limit.cost(genes), limit.min, limit.max);
+    for (const PeakLimit& limit : peaks_)
+      sum += excess(limit.peak(genes), -std::numeric_limits<double>::infinity(), limit.max);
     return sum;
   }
   bool passes(const Genotype& g) const { return violation({g.data(), g.size()}) == 0; }
   const Genotype& tightest() const { return tightest_; }
-  const std::vector<Limit>& limits() const { return limits_; }
 
  private:
   std::vector<Limit> limits_;
+  std::vector<PeakLimit> peaks_;
   Genotype tightest_;
 };
 

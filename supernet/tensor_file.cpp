@@ -110,11 +110,18 @@ Result<TensorFile> from_bytes(std::string_view bytes, const std::string& where) 
   if (at == std::string::npos) return broken("no checksum");
   if (checksum(header, at, data) != header.substr(at, 64))
     return broken("checksum differs: the file is damaged");
-  const Json json = Json::parse(header, nullptr, false);
+  std::set<std::string> names;
+  std::string twice;
+  const auto see = [&](int depth, Json::parse_event_t event, Json& key) {
+    if (depth == 1 && event == Json::parse_event_t::key && !names.insert(key.get<std::string>()).second)
+      twice = key.get<std::string>();
+    return true;
+  };
+  const Json json = Json::parse(header, see, false);
   if (!json.is_object()) return broken("header is no JSON object");
+  if (!twice.empty()) return broken("\"" + twice + "\" twice");
   TensorFile file;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> spans;
-  std::set<std::string> names;
   for (const auto& [name, entry] : json.items()) {
     if (name == "__metadata__") {
       if (!entry.is_object()) return broken("__metadata__ is no object");
@@ -124,7 +131,6 @@ Result<TensorFile> from_bytes(std::string_view bytes, const std::string& where) 
       }
       continue;
     }
-    if (!names.insert(name).second) return broken("tensor \"" + name + "\" twice");
     NAS_TRY(tensor, read_tensor(name, entry, data, spans, where));
     file.tensors.push_back(std::move(tensor));
   }

@@ -48,9 +48,24 @@ OnnxMetadata onnx_metadata(const Subject& s, const FormFacts& facts) {
   return {s.trained.provenance.space, facts.metadata};
 }
 
+Result<devices::codegen::PatchStage> patches_of(const Subject& s, const FormFacts& facts,
+                                                const devices::codegen::CodegenOptions& options) {
+  if (facts.patches == "off") return devices::codegen::PatchStage{};
+  if (facts.patches != "auto")
+    return devices::codegen::choose_patches(*s.quantized, options, std::stoi(facts.patches));
+  if (!facts.device || !facts.device->ram_bytes)
+    return usage_error("--patches auto needs a --device whose profile says how much RAM it has");
+  const auto fits = devices::codegen::choose_patches(*s.quantized, options, 0, *facts.device->ram_bytes);
+  if (!fits && fits.error().kind == ErrorKind::infeasible)
+    return devices::codegen::PatchStage{};  // whole, which the check of the device's sizes then refuses
+  return fits;
+}
+
 Result<void> write_c(const Subject& s, const FormFacts& facts, Forms& forms) {
   const bool large = facts.device && facts.device->kind != "mcu";
-  NAS_TRY(made, devices::codegen::generate_network(*s.quantized, {.dsp = !large, .neon = large}));
+  const devices::codegen::CodegenOptions options{.dsp = !large, .neon = large};
+  NAS_TRY(patches, patches_of(s, facts, options));
+  NAS_TRY(made, devices::codegen::generate_network(*s.quantized, options, patches));
   NAS_TRY(files, c_files(s, made));
   forms.files.merge(files);
   forms.made = std::move(made);

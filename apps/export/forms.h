@@ -13,6 +13,7 @@ struct FormFacts {
   supernet::TorchScriptFacts facts;
   std::map<std::string, std::string> metadata;  // of ONNX and TFLite models
   std::optional<devices::DeviceProfile> device;
+  std::string patches;  // ExportOptions::patches
 };
 
 // The forms of an export, and what they were made from.

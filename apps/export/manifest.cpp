@@ -31,6 +31,7 @@ Record metrics_of(const ExportFacts& f) {
   const Agreement& a = f.agreement;
   const std::string measured = "measured on the test split";
   Record m;
+  if (f.subject.before) m["top1_before_qat"] = share(a.before_right, a.images, measured + " (LibTorch)");
   m["top1_float"] = share(a.float_right, a.images, measured + " (LibTorch)");
   if (f.subject.quantized) {
     m["top1_int8"] = share(a.int8_right, a.images, measured + " (the exported C on the exporting machine)");
@@ -156,6 +157,14 @@ std::string model_card(const ExportFacts& f, const Record& manifest) {
   return card;
 }
 
+// How the C code runs its first operations; null: whole.
+Record patches_of(const ExportFacts& f) {
+  if (!f.forms.made || f.forms.made->patches.operations == 0) return nullptr;
+  return {{"operations", f.forms.made->patches.operations},
+          {"windows_a_side", f.forms.made->patches.grid},
+          {"macs_of_the_stage", f.forms.made->patch_macs}};
+}
+
 }  // namespace
 
 Record preprocessing_of(const ExportSource& source, const Shape& input) {
@@ -196,6 +205,7 @@ Record manifest_of(const ExportFacts& f) {
       {"left_out", f.forms.left_out},
       {"metrics", metrics_of(f)},
       {"operations", operations_of(f)},
+      {"patches", patches_of(f)},
       {"input", input},
       {"output", output},
       {"preprocessing", preprocessing_of(f.source, in)},
@@ -210,6 +220,8 @@ Record manifest_of(const ExportFacts& f) {
         {"note", p.note},
         {"calibration", f.subject.quantized ? Record(f.options.stage.calibration) : Record(nullptr)},
         {"calibration_images", f.options.stage.calibration_images},
+        {"finetune_epochs", f.options.stage.finetune},
+        {"qat_epochs", f.options.stage.qat},
         {"versions", {{"hwnas", version()}, {"compiler", __VERSION__}}}}}};
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "apps/verify.h"
+#include "apps/verify/instructions.h"
 #include "devices/emulator/qemu.h"
 #include "supernet/evaluate.h"
 
@@ -65,14 +66,15 @@ Result<std::string> int8_outputs(const Subject& s, const devices::codegen::Gener
   return outputs;
 }
 
-Result<std::vector<float>> float_outputs(const Subject& s, const LabelledImages& test) {
+Result<std::vector<float>> float_outputs(const supernet::TrainedNetwork& network,
+                                         const LabelledImages& test) {
   constexpr std::size_t kAtOnce = 200;
   std::vector<float> all;
   for (std::size_t from = 0; from < test.images.size(); from += kAtOnce) {
     Image pixels;
     for (std::size_t i = from; i < std::min(from + kAtOnce, test.images.size()); ++i)
       pixels.insert(pixels.end(), test.images[i].begin(), test.images[i].end());
-    NAS_TRY(some, supernet::logits(s.trained, pixels));
+    NAS_TRY(some, supernet::logits(network, pixels));
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;
@@ -84,7 +86,12 @@ Result<Agreement> compare(const Subject& s, const devices::codegen::GeneratedNet
                           const LabelledImages& test) {
   Agreement a;
   a.images = test.images.size();
-  NAS_TRY(exact, float_outputs(s, test));
+  NAS_TRY(exact, float_outputs(s.trained, test));
+  std::vector<float> before;
+  if (s.before) {
+    NAS_TRY(outputs, float_outputs(*s.before, test));
+    before = std::move(outputs);
+  }
   std::string rounded;
   if (s.quantized) {
     NAS_TRY(outputs, int8_outputs(s, made, test));
@@ -95,6 +102,7 @@ Result<Agreement> compare(const Subject& s, const devices::codegen::GeneratedNet
     const auto label = static_cast<std::size_t>(test.labels[i]);
     const std::size_t answer = argmax(exact.data() + i * classes, classes);
     a.float_right += answer == label;
+    if (s.before) a.before_right += argmax(before.data() + i * classes, classes) == label;
     if (rounded.size() != exact.size()) continue;
     const auto* q = reinterpret_cast<const std::int8_t*>(rounded.data()) + i * classes;
     a.int8_right += argmax(q, classes) == label;
@@ -112,38 +120,14 @@ Result<Agreement> compare(const Subject& s, const devices::codegen::GeneratedNet
 Result<std::optional<Instructions>> count_instructions(const ExportFiles& files,
                                                        const devices::DeviceProfile& device,
                                                        std::size_t operations) {
-  using devices::TransportKind;
   if (!device.counts_instructions()) return std::optional<Instructions>{};
-  Program program;
+  std::map<std::string, std::string> sources;
   for (const char* name : {"net.h", "net.c", "test_vectors.h", "test_main.c"})
-    program.sources[name] = files.at(std::string("c/") + name);
-  program.flags = {"-std=c99",
-                   "-O2",
-                   "-DNET_BOARD",
-                   "-include",
-                   "nas_board.h",
-                   "-DNET_BEFORE(i)=nas_region_begin();",
-                   "-DNET_AFTER(i)=nas_region_end();",
-                   "-DNET_NO_REGION"};
-  const Emulator emulator(cache_folder());
-  Result<devices::emulator::EmulatedRun> run = Error{};
-  if (device.transport.kind == TransportKind::qemu_system) {
-    NAS_TRY(board, devices::emulator::find_board(device.transport.machine));
-    NAS_TRY(built, emulator.build(board, program));
-    run = emulator.run(board, built, {.count = true});
-  } else {
-    NAS_TRY(built, emulator.build_aarch64(program));
-    run = emulator.run_aarch64(device.transport.machine, built, {.count = true});
-  }
-  if (!run) return run.error();
-  if (run->regions.size() < operations)
-    return Error{"the network did not run to its end", device.name, ErrorKind::device};
-  Instructions counted;
-  for (std::size_t i = 0; i < operations; ++i) {
-    counted.operations.push_back(run->regions[i].total);
-    counted.total += run->regions[i].total;
-  }
-  return std::optional(std::move(counted));
+    sources[name] = files.at(std::string("c/") + name);
+  NAS_TRY(counted, operation_instructions(std::move(sources), device.transport, operations, cache_folder()));
+  Instructions all{0, std::move(counted)};
+  for (const std::uint64_t n : all.operations) all.total += n;
+  return std::optional(std::move(all));
 }
 
 }  // namespace nas::apps

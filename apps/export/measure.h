@@ -10,6 +10,7 @@ namespace nas::apps {
 // How the float network and its int8 form do on the same images.
 struct Agreement {
   std::size_t images = 0, float_right = 0, int8_right = 0, same = 0;
+  std::size_t before_right = 0;                        // the float network before quantisation-aware training
   double largest_difference = 0, mean_difference = 0;  // of a logit, real units
 };
 

@@ -70,8 +70,7 @@ Result<Subject> ExportSource::subject(const std::string& network, const ExportOp
                            run_.job.feeds.recalibration(), provenance));
   s.trained = std::move(trained);
   if (o.stage.finetune > 0) {
-    NAS_TRY(tuned, finetuned(run_.config, s.trained, o.stage.finetune,
-                             [](const std::string&, std::int64_t, std::int64_t) {}));
+    NAS_TRY(tuned, finetuned(run_.config, s.trained, o.stage.finetune, o.progress));
     s.trained = std::move(tuned);
   }
   const int resolution = s.trained.network.layers.front().out.height;
@@ -83,14 +82,20 @@ Result<Subject> ExportSource::subject(const std::string& network, const ExportOp
   auto folded = fold(s.trained);
   if (!folded) {
     s.why_not_deployable = folded.error().message;
+    if (o.stage.qat > 0) return usage_error("--qat: " + s.why_not_deployable);
     return s;
   }
   s.folded = std::move(*folded);
   if (!integer) return s;
-  NAS_TRY(made, quantized(run_.config, run_.job, s.trained, o.stage,
-                          [](const std::string&, std::int64_t, std::int64_t) {}));
+  NAS_TRY(made, quantized(run_.config, run_.job, s.trained, o.stage, o.progress));
   s.folded = std::move(made.folded);
   s.quantized = std::move(made.network);
+  if (o.stage.qat <= 0) return s;
+  s.before = s.trained;
+  s.trained = unfold(std::move(s.trained), *s.folded);
+  s.trained.provenance.steps += made.steps;
+  s.trained.provenance.note +=
+      ", trained quantisation-aware " + std::to_string(made.steps) + " steps, the values of int8 weights";
   return s;
 }
 

@@ -25,8 +25,9 @@ LabelledImages images_of(const supernet::BatchList& list, int resolution, std::i
 struct Subject {
   std::string genotype;
   supernet::TrainedNetwork trained;
-  std::optional<supernet::FoldedNetwork> folded;  // absent: a layer has no form for devices
-  std::optional<QuantizedNetwork> quantized;      // where a form asks for it
+  std::optional<supernet::FoldedNetwork> folded;   // absent: a layer has no form for devices
+  std::optional<QuantizedNetwork> quantized;       // where a form asks for it
+  std::optional<supernet::TrainedNetwork> before;  // quantisation-aware training, where there was some
   std::string why_not_deployable;
   LabelledImages vectors;                 // the first images of the test split
   std::vector<std::string> vector_names;  // files they come from
@@ -38,7 +39,8 @@ class ExportSource {
   // Fails on a folder without a finished training, weights of another space, or weights never trained.
   static Result<ExportSource> open(const std::string& run);
 
-  // Extracts (statistics recalibrated), folds, and quantises when `integer`.
+  // Extracts (statistics recalibrated), folds, and quantises when `integer`. After quantisation-aware
+  // training the float network has the values of the integer weights: all forms come from one set.
   Result<Subject> subject(const std::string& network, const ExportOptions& options, bool integer) const;
 
   const TrainJob& job() const { return run_.job; }

@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMostKernels = 3000;  // of a session
 constexpr std::size_t kMostVisits = 200;    // raw medians of one kernel
 constexpr std::size_t kMostTasks = 2000;
+constexpr std::size_t kMostStates = 1500;
 
 Json kernel_json(const latency::KernelRecord& r) {
   Json visits = Json::array();
@@ -24,7 +25,33 @@ Json kernel_json(const latency::KernelRecord& r) {
     visits.push_back(r.visit_medians[i]);
   return {{"signature", r.signature}, {"n", r.n},         {"median", r.median}, {"low", r.low},
           {"high", r.high},           {"p05", r.p05},     {"p90", r.p90},       {"deviation", r.deviation},
-          {"outliers", r.outliers},   {"drift", r.drift}, {"steady", r.steady}, {"visits", visits}};
+          {"outliers", r.outliers},   {"drift", r.drift}, {"steady", r.steady}, {"redone", r.redone},
+          {"visits", visits}};
+}
+
+// Columns over time; null where a state does not tell. Of many states every n-th.
+Json states_json(const std::vector<latency::DeviceState>& states) {
+  const auto optional = [](const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); };
+  Json out{{"time", Json::array()},
+           {"clock_mhz", Json::array()},
+           {"celsius", Json::array()},
+           {"load", Json::array()},
+           {"references", Json::object()}};
+  for (const latency::DeviceState& state : states)
+    for (const auto& [kernel, value] : state.references) out["references"][kernel] = Json::array();
+  const std::size_t step = (states.size() + kMostStates - 1) / kMostStates;
+  for (std::size_t i = 0; i < states.size(); i += step) {
+    const latency::DeviceState& state = states[i];
+    out["time"].push_back(state.time);
+    out["clock_mhz"].push_back(optional(state.clock_mhz));
+    out["celsius"].push_back(optional(state.celsius));
+    out["load"].push_back(optional(state.load));
+    for (auto& [kernel, values] : out["references"].items()) {
+      const auto found = state.references.find(kernel);
+      values.push_back(found == state.references.end() ? Json(nullptr) : Json(found->second));
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -44,9 +71,19 @@ Json session_json(const latency::Session& session, const std::string& name) {
       ++left_out;
   }
   const auto& i = session.info;
-  return {{"name", name},       {"device", i.device},   {"engine", i.engine},   {"precision", i.precision},
-          {"unit", i.unit},     {"space", i.space},     {"started", i.started}, {"context", i.context},
-          {"kernels", kernels}, {"failures", failures}, {"left_out", left_out}, {"unsteady", unsteady}};
+  return {{"name", name},
+          {"device", i.device},
+          {"engine", i.engine},
+          {"precision", i.precision},
+          {"unit", i.unit},
+          {"space", i.space},
+          {"started", i.started},
+          {"context", i.context},
+          {"kernels", kernels},
+          {"failures", failures},
+          {"left_out", left_out},
+          {"unsteady", unsteady},
+          {"states", states_json(session.states)}};
 }
 
 Result<Json> export_json(const fs::path& folder) {

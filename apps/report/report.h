@@ -50,7 +50,4 @@ std::string page(const nlohmann::ordered_json& document, bool live);
 // The policy that goes with page(), for the HTTP header.
 std::string content_policy(bool live);
 
-// The whole thing: `hwnas report` and whoever ends with a report.
-Result<void> write_report(const ReportOptions& options, const std::filesystem::path& out);
-
 }  // namespace nas::report

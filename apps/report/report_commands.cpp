@@ -4,6 +4,7 @@
 #include "apps/command.h"
 #include "apps/line/stage.h"
 #include "apps/report/report.h"
+#include "space/base/file.h"
 
 namespace nas::apps {
 namespace {
@@ -24,19 +25,28 @@ std::string now_text() {
   return text;
 }
 
+bool is_empty(const nlohmann::ordered_json& document) {
+  for (const char* part : {"runs", "sessions", "exports", "trainings", "predictions", "stages"})
+    if (document.contains(part) && !document[part].empty()) return false;
+  return !document.contains("queue") || document["queue"].is_null() || document["queue"]["tasks"].empty();
+}
+
 Result<int> report_command(const Context& context, const ReportArguments& a) {
   const report::ReportOptions options{
       context.project, a.names,
       a.title,         command_line({context.arguments.begin() + 1, context.arguments.end()}),
       version(),       now_text()};
+  NAS_TRY(reporter, report::Reporter::open(options));
+  const nlohmann::ordered_json document = reporter.document();
   if (a.data) {
-    NAS_TRY(reporter, report::Reporter::open(options));
-    std::puts(
-        reporter.document().dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+    std::puts(document.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
     return 0;
   }
-  NAS_CHECK(report::write_report(options, a.out));
-  if (!context.quiet) std::fprintf(stderr, "report in %s\n", a.out.c_str());
+  NAS_CHECK(write_file(a.out, report::page(document, false)));
+  if (!context.quiet)
+    std::fprintf(
+        stderr, "report in %s%s\n", a.out.c_str(),
+        is_empty(document) ? ": empty, there is nothing to show yet (`hwnas demo` makes something)" : "");
   return 0;
 }
 

@@ -374,9 +374,4 @@ Json Reporter::since(const std::string& cursor) {
   return answer;
 }
 
-Result<void> write_report(const ReportOptions& options, const fs::path& out) {
-  NAS_TRY(reporter, Reporter::open(options));
-  return write_file(out, page(reporter.document(), false));
-}
-
 }  // namespace nas::report

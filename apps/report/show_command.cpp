@@ -86,7 +86,17 @@ Result<Shown> find_shown(const Context& context, const ShowArguments& a) {
     return Shown{std::move(space), std::move(genotype)};
   }
   const std::size_t colon = a.what.rfind(':');
-  return of_run(context, a.what.substr(0, colon), a.what.substr(colon + 1));
+  const std::string run = a.what.substr(0, colon);
+  if (run.find('=') != std::string::npos)
+    return usage_error("an architecture's text needs --space, found none", a.what);
+  return of_run(context, run, a.what.substr(colon + 1));
+}
+
+// To a file, or for "-" to stdout.
+Result<void> put(const std::string& file, const std::string& text) {
+  if (file != "-") return write_file(file, text);
+  std::fputs(text.c_str(), stdout);
+  return {};
 }
 
 std::vector<Record> layer_records(const Network& network) {
@@ -111,8 +121,8 @@ Result<int> show_command(const Context& context, const ShowArguments& a) {
   const Network network = shown.space.lower(shown.genotype);
   PictureOptions picture;
   picture.title = shown.space.name() + " " + shown.space.short_id(shown.genotype);
-  if (!a.svg_file.empty()) NAS_CHECK(write_file(a.svg_file, svg(network, picture)));
-  if (!a.dot_file.empty()) NAS_CHECK(write_file(a.dot_file, dot(network, picture)));
+  if (!a.svg_file.empty()) NAS_CHECK(put(a.svg_file, svg(network, picture)));
+  if (!a.dot_file.empty()) NAS_CHECK(put(a.dot_file, dot(network, picture)));
   if (a.layers) {
     print_records(context,
                   {{"layer", "#"},
@@ -146,7 +156,8 @@ void add_show_command(CLI::App& app, Context& context) {
   auto a = std::make_shared<ShowArguments>();
   CLI::App* show = add_command(
       app, "show", "One network of a run or a space: costs, layers, picture, graph; or a run's curves",
-      {"hwnas show mine:best --layers", "hwnas show mine", "hwnas show largest --space tiny --svg tiny.svg"});
+      {"hwnas show mine:best --layers", "hwnas show mine", "hwnas show largest --space tiny --svg tiny.svg",
+       "hwnas show mine:front[0] --dot | dot -Tpdf -o net.pdf"});
   show->add_option("ARCH", a->what,
                    "RUN (a search or training run), RUN:best, RUN:front[3], RUN:t120, RUN:ID, or with "
                    "--space: smallest, largest, an "
@@ -154,8 +165,12 @@ void add_show_command(CLI::App& app, Context& context) {
       ->required();
   show->add_option("--space", a->space, "A built-in space or a JSON file");
   show->add_flag("--layers", a->layers, "Every layer as a device runs it");
-  show->add_option("--svg", a->svg_file, "Write a picture");
-  show->add_option("--dot", a->dot_file, "Write the graph for Graphviz");
+  show->add_option("--svg", a->svg_file, "The picture, into this file or to stdout")
+      ->expected(0, 1)
+      ->default_str("-");
+  show->add_option("--dot", a->dot_file, "The graph for Graphviz, into this file or to stdout")
+      ->expected(0, 1)
+      ->default_str("-");
   show->callback([&context, a] { context.action = [&context, a] { return show_command(context, *a); }; });
 }
 

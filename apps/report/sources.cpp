@@ -105,32 +105,33 @@ void drop_baselines(SourcePaths& out) {
   std::erase_if(out.searches, is_baseline);
 }
 
-Result<void> add_whole_project(const fs::path& project, SourcePaths& out) {
+void add_whole_project(const fs::path& project, SourcePaths& out) {
   add_one(project, out);
   add_below(project, out);
   drop_baselines(out);
   if (fs::is_directory(project / ".hwnas" / "stages")) out.stages.push_back(project / ".hwnas" / "stages");
-  if (!is_file(project / "hwnas.db")) return {};
-  NAS_TRY(store, results::Store::open(project, {.access = results::Access::read}));
-  NAS_TRY(runs, results::list_runs(store));
-  for (const auto& run : runs)
+  out.tasks = is_file(project / "hwnas.db");
+  if (!out.tasks) return;
+  // A store that cannot be read keeps nobody from the rest; the reader of its tasks says why.
+  auto store = results::Store::open(project, {.access = results::Access::read});
+  const auto runs = store ? results::list_runs(*store) : Result<std::vector<results::Run>>(store.error());
+  if (!runs) return;
+  for (const auto& run : *runs)
     if (run.kind == "search") out.stored_runs.push_back(run.name);
-  out.tasks = true;
-  return {};
 }
 
 }  // namespace
 
 Result<SourcePaths> find_sources(const fs::path& project, const std::vector<std::string>& names) {
   SourcePaths out;
-  if (names.empty()) NAS_CHECK(add_whole_project(project, out));
+  if (names.empty()) add_whole_project(project, out);
   for (const std::string& name : names) {
     const auto before = out;
     const fs::path direct(name), in_runs = project / "runs" / name;
     std::error_code ignored;
     if (add_one(direct, out) || add_one(in_runs, out)) continue;
     if (fs::is_directory(direct, ignored)) {
-      NAS_CHECK(add_whole_project(direct, out));
+      add_whole_project(direct, out);
     } else {
       NAS_TRY(stored, add_stored(project, name, out));
       if (stored) continue;

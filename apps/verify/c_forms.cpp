@@ -28,7 +28,7 @@ static void number(int n) {
 #include "places.h"
 static int first = 1;
 void net_after(int operation) {
-  if (!first) return;
+  if (!first || net_places[operation][1] == 0) return;
   name[0] = 't'; name[1] = 'e';
   number(operation);
   nas_write_file(name, arena + net_places[operation][0], (uint32_t)net_places[operation][1]);
@@ -71,7 +71,8 @@ std::string places_header(const Record& operations) {
 struct CProgram {
   Program program;
   RunOptions options;
-  std::size_t images = 0, operations = 0;
+  std::size_t images = 0;
+  std::vector<bool> shown;  // per operation: its tensor exists as a whole
 };
 
 Result<CProgram> c_program(const ExportedFolder& folder, const FormImages& images, std::size_t count,
@@ -85,7 +86,7 @@ Result<CProgram> c_program(const ExportedFolder& folder, const FormImages& image
   c.program.flags = {"-std=c99", "-O2", "-DNET_IMAGES=" + std::to_string(count)};
   const Record operations = folder.manifest.value("operations", Record::array());
   if (tensors && operations.is_array() && !operations.empty() && operations[0].contains("offset")) {
-    c.operations = operations.size();
+    for (const Record& row : operations) c.shown.push_back(row.value("bytes", std::int64_t{0}) > 0);
     c.program.sources["places.h"] = places_header(operations);
     c.program.sources["after.h"] = "void net_after(int operation);\n";
     for (const char* flag : {"-DNET_TENSORS", "-include", "after.h", "-DNET_AFTER(i)=net_after(i);"})
@@ -97,7 +98,8 @@ Result<CProgram> c_program(const ExportedFolder& folder, const FormImages& image
     c.options.files[file_name("in", i)] = int8_rows(images, folder, i);
     c.options.wanted.push_back(file_name("ou", i));
   }
-  for (std::size_t i = 0; i < c.operations; ++i) c.options.wanted.push_back(file_name("te", i));
+  for (std::size_t i = 0; i < c.shown.size(); ++i)
+    if (c.shown[i]) c.options.wanted.push_back(file_name("te", i));
   return c;
 }
 
@@ -112,7 +114,8 @@ FormRun form_of(const ExportedFolder& folder, const std::string& name, const CPr
     for (const char q : run->files.at(file_name("ou", i)))
       form.logits.push_back(
           static_cast<float>(folder.output_scale * (static_cast<std::int8_t>(q) - folder.output_zero)));
-  for (std::size_t i = 0; i < c.operations; ++i) form.tensors.push_back(run->files.at(file_name("te", i)));
+  for (std::size_t i = 0; i < c.shown.size(); ++i)
+    form.tensors.push_back(c.shown[i] ? run->files.at(file_name("te", i)) : std::string());
   if (!run->regions.empty()) form.instructions = static_cast<double>(run->regions.front().total);
   return form;
 }

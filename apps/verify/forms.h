@@ -52,7 +52,7 @@ struct FormRun {
   std::string note;           // why it did not run, or something to know
   std::vector<float> logits;  // empty: did not run
   std::vector<std::string>
-      tensors;              // of the first image: values of every operation, where the form shows them
+      tensors;              // of the first image: values of every operation; empty where the form shows none
   double instructions = 0;  // counted, one image
 };
 

@@ -62,7 +62,7 @@ void hw_evict_caches(void) {}
 const char* hw_platform(void) { return HW_PLATFORM; }
 
 uint32_t hw_probe(char* text, uint32_t capacity) {
-  static const char kText[] = "clock internal oscillator\ncaches off\n";
+  static const char kText[] = "clock internal oscillator\nfrequency_khz " HW_CLOCK_KHZ "\ncaches off\n";
   uint32_t n = 0;
   for (; kText[n] != 0 && n < capacity; ++n) text[n] = kText[n];
   return n;

@@ -46,10 +46,12 @@ void hw_write(const uint8_t* bytes, uint32_t count) {
   }
 }
 
+/* Our own kernels run on this thread: its processor time leaves out what other programs took of the core
+ * meanwhile. Engines may have threads of their own: the wall's time. */
 uint64_t hw_ticks(void) {
   struct timespec now;
   if (hw_device_ticks != NULL) return hw_device_ticks();
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(hw_engine_version == NULL ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
@@ -93,16 +95,29 @@ static void first_line(const char* path, char* line, int capacity) {
   fclose(file);
 }
 
-static uint32_t probe_zones(char* text, uint32_t n, uint32_t capacity) {
-  char path[96], name[64], value[128];
-  for (int zone = 0; zone < 64; ++zone) {
-    snprintf(path, sizeof path, "/sys/class/thermal/thermal_zone%d/temp", zone);
+/* "temperature.N degrees/1000 name" for every sensor that two patterns of paths with a number find. */
+static uint32_t probe_sensors(char* text, uint32_t n, uint32_t capacity, const char* value_path,
+                              const char* name_path) {
+  char path[96], key[32], value[64], name[48], both[128];
+  for (int sensor = 0; sensor < 64; ++sensor) {
+    snprintf(path, sizeof path, value_path, sensor);
     first_line(path, value, sizeof value);
     if (value[0] == 0) continue;
-    snprintf(name, sizeof name, "temperature.%d", zone);
-    n = add_line(text, n, capacity, name, value);
+    snprintf(path, sizeof path, name_path, sensor);
+    first_line(path, name, sizeof name);
+    snprintf(key, sizeof key, "temperature.%d", sensor);
+    snprintf(both, sizeof both, "%s %s", value, name);
+    n = add_line(text, n, capacity, key, both);
   }
   return n;
+}
+
+/* Thermal zones; where there are none, as on many PCs, the hardware monitors. */
+static uint32_t probe_temperatures(char* text, uint32_t n, uint32_t capacity) {
+  const uint32_t zones = probe_sensors(text, n, capacity, "/sys/class/thermal/thermal_zone%d/temp",
+                                       "/sys/class/thermal/thermal_zone%d/type");
+  if (zones != n) return zones;
+  return probe_sensors(text, n, capacity, "/sys/class/hwmon/hwmon%d/temp1_input", "/sys/class/hwmon/hwmon%d/name");
 }
 
 uint32_t hw_probe(char* text, uint32_t capacity) {
@@ -115,6 +130,7 @@ uint32_t hw_probe(char* text, uint32_t capacity) {
   struct utsname names;
   const int core = sched_getcpu();
   if (hw_engine_version != NULL) n = add_line(text, n, capacity, "engine", hw_engine_version());
+  n = add_line(text, n, capacity, "clock", hw_engine_version == NULL ? "processor time of the thread" : "wall time");
   if (uname(&names) == 0) {
     n = add_line(text, n, capacity, "kernel", names.release);
     n = add_line(text, n, capacity, "machine", names.machine);
@@ -128,7 +144,7 @@ uint32_t hw_probe(char* text, uint32_t capacity) {
   }
   first_line("/proc/loadavg", value, sizeof value);
   if (value[0] != 0) n = add_line(text, n, capacity, "load", value);
-  return probe_zones(text, n, capacity);
+  return probe_temperatures(text, n, capacity);
 }
 
 static int listen_once(int port) {

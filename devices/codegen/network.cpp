@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 
+#include "devices/codegen/layout.h"
 #include "devices/codegen/reference.h"
 #include "devices/codegen/tflite_tables.h"
 
@@ -80,12 +82,17 @@ std::string number(double value) {
   return text;
 }
 
-// Every op's kernel, in place where the plan put its output on its input.
-Result<std::vector<NamedKernel>> all_kernels(const QuantizedNetwork& network, bool in_place) {
+// Every op's kernel, as far as possible in place; those of the patch stage on windows.
+Result<std::vector<NamedKernel>> all_kernels(const QuantizedNetwork& network, const PatchGeometry* patches) {
   std::vector<NamedKernel> kernels;
   for (std::size_t i = 0; i < network.deployment.ops.size(); ++i) {
     NAS_TRY(kernel, kernel_of(network, i));
-    kernel.spec.in_place = in_place && can_run_in_place(network.deployment.ops[i]);
+    kernel.spec.in_place = can_run_in_place(network.deployment.ops[i]);
+    if (patches != nullptr && i < patches->ops.size()) {
+      kernel.spec.input = patches->ops[i].spec.input;
+      kernel.spec.padding = patches->ops[i].spec.padding;
+      kernel.spec.in_place = patches->ops[i].in_place;
+    }
     kernels.push_back(std::move(kernel));
   }
   return kernels;
@@ -115,16 +122,67 @@ std::int64_t constant_bytes(const NamedKernel& kernel) {
                                    8 * params.multipliers.size() + (params.table ? 256 : 0));
 }
 
+// A network's kernels and where everything lies.
+struct Planned {
+  std::optional<PatchGeometry> patches;
+  std::int64_t extra_macs = 0;  // of patches
+  std::vector<NamedKernel> kernels;
+  Layout layout;
+  ArenaPlan arena;
+
+  std::int64_t offset(std::int32_t step) const {
+    return arena.tensors[static_cast<std::size_t>(step)].offset;
+  }
+  std::int64_t scratch(std::size_t op) const {
+    return arena.scratch[static_cast<std::size_t>(layout.ops[op])].offset;
+  }
+  // The steps of the tensors that op reads and writes.
+  const std::vector<std::int32_t>& steps_of(std::size_t op) const {
+    return patches && op < patches->ops.size() ? layout.windows : layout.tensors;
+  }
+};
+
+Result<Planned> plan_network(const QuantizedNetwork& network, const CodegenOptions& options,
+                             const PatchStage& stage) {
+  Planned p;
+  if (stage.operations > 0) {
+    NAS_TRY(geometry, patch_geometry(network.deployment, stage));
+    p.extra_macs = geometry.macs - geometry.plain_macs;
+    p.patches = std::move(geometry);
+  }
+  const PatchGeometry* patches = p.patches ? &*p.patches : nullptr;
+  NAS_TRY(kernels, all_kernels(network, patches));
+  p.kernels = std::move(kernels);
+  NAS_TRY(scratch, scratch_of(p.kernels, options));
+  p.layout = layout_of(network.deployment, scratch, patches);
+  p.arena = plan_arena(p.layout.program);
+  for (std::size_t i = 0; i < p.kernels.size(); ++i) {
+    const std::vector<std::int32_t>& steps = p.steps_of(i);
+    const auto in = static_cast<std::size_t>(network.deployment.ops[i].inputs[0]);
+    KernelSpec& spec = p.kernels[i].spec;
+    spec.in_place = spec.in_place && p.offset(steps[in]) == p.offset(steps[i + 1]);
+  }
+  return p;
+}
+
 // Sizes per tensor and per op, as exports list them.
-void describe(const QuantizedNetwork& network, const std::vector<NamedKernel>& kernels,
-              const MemoryProgram& program, const ArenaPlan& plan, GeneratedNetwork& made) {
-  made.places.push_back({plan.tensors[0].offset, network.deployment.input.elements()});
-  const std::vector<std::int64_t> alive = live_bytes(program);
-  for (std::size_t i = 0; i < kernels.size(); ++i) {
-    made.places.push_back({plan.tensors[i + 1].offset, network.deployment.ops[i].out.elements()});
-    made.op_weight_bytes.push_back(constant_bytes(kernels[i]));
-    made.op_arena_bytes.push_back(alive[i + 1]);
+void describe(const QuantizedNetwork& network, const Planned& p, GeneratedNetwork& made) {
+  made.arena_bytes = p.arena.size.count();
+  made.arena_bound = p.arena.bound.count();
+  if (p.patches) {
+    made.patches = p.patches->stage;
+    made.patch_macs = static_cast<double>(p.patches->macs) / static_cast<double>(p.patches->plain_macs);
+  }
+  made.places.push_back({p.offset(0), network.deployment.input.elements()});
+  const std::vector<std::int64_t> alive = live_bytes(p.layout.program);
+  for (std::size_t i = 0; i < p.kernels.size(); ++i) {
+    const std::int32_t step = p.layout.tensors[i + 1];
+    made.places.push_back(step < 0 ? TensorPlace{}
+                                   : TensorPlace{p.offset(step), network.deployment.ops[i].out.elements()});
+    made.op_weight_bytes.push_back(constant_bytes(p.kernels[i]));
+    made.op_arena_bytes.push_back(alive[static_cast<std::size_t>(p.layout.ops[i])]);
     made.weight_bytes += made.op_weight_bytes.back();
+    made.functions.push_back(p.kernels[i].name);
   }
 }
 
@@ -161,28 +219,48 @@ std::string header_text(const QuantizedNetwork& network, const GeneratedNetwork&
   return h;
 }
 
-std::string run_text(const QuantizedNetwork& network, const std::vector<NamedKernel>& kernels,
-                     const ArenaPlan& plan) {
+std::string before(std::size_t op) { return "  NET_BEFORE(" + std::to_string(op) + ")\n"; }
+std::string after(std::size_t op) { return "  NET_AFTER(" + std::to_string(op) + ")\n"; }
+
+PatchPlaces patch_places(const Planned& p) {
+  PatchPlaces places;
+  for (const std::int32_t step : p.layout.windows) places.tensors.push_back(p.offset(step));
+  for (std::size_t i = 0; i < p.patches->ops.size(); ++i) places.scratch.push_back(p.scratch(i));
+  places.picture = p.offset(0);
+  places.whole = p.offset(p.layout.tensors[p.patches->ops.size()]);
+  return places;
+}
+
+std::string run_text(const QuantizedNetwork& network, const Planned& p) {
   const auto at = [&](std::int32_t tensor) {
-    return "a + " + std::to_string(plan.tensors[static_cast<std::size_t>(tensor)].offset);
+    return "a + " + std::to_string(p.offset(p.layout.tensors[static_cast<std::size_t>(tensor)]));
   };
-  const auto last = static_cast<std::int32_t>(kernels.size());
-  std::string c = "\nint8_t *net_input(void *arena) { return (int8_t *)arena + " +
-                  std::to_string(plan.tensors[0].offset) + "; }\n";
+  std::string c =
+      "\nint8_t *net_input(void *arena) { return (int8_t *)arena + " + std::to_string(p.offset(0)) + "; }\n";
   c += "const int8_t *net_output(void *arena) { return (const int8_t *)arena + " +
-       std::to_string(plan.tensors[static_cast<std::size_t>(last)].offset) + "; }\n";
+       std::to_string(p.offset(p.layout.tensors.back())) + "; }\n";
   c += "/* Define these to statements that run around every operation: timers, counters. */\n"
        "#ifndef NET_BEFORE\n#define NET_BEFORE(operation)\n#endif\n"
        "#ifndef NET_AFTER\n#define NET_AFTER(operation)\n#endif\n";
+  std::size_t first = 0;
+  if (p.patches) c += patch_text(network, *p.patches, patch_places(p));
   c += "void net_run(void *arena) {\n  int8_t *a = (int8_t *)arena;\n";
-  for (std::size_t i = 0; i < kernels.size(); ++i) {
+  if (p.patches) {
+    first = p.patches->ops.size();
+    for (std::size_t i = 0; i + 1 < first; ++i) c += before(i) + after(i);
+    c += before(first - 1) + "  net_patches(a);\n" + after(first - 1);
+  }
+  for (std::size_t i = first; i < p.kernels.size(); ++i) {
     const DeployedOp& op = network.deployment.ops[i];
-    c += "  NET_BEFORE(" + std::to_string(i) + ")\n  " + kernels[i].name + "(" + at(op.inputs[0]) + ", ";
+    c += before(i) + "  " + p.kernels[i].name + "(" + at(op.inputs[0]) + ", ";
     if (op.inputs[1] >= 0) c += at(op.inputs[1]) + ", ";
-    c += at(static_cast<std::int32_t>(i) + 1) + ", a + " + std::to_string(plan.scratch[i + 1].offset) +
-         ");\n  NET_AFTER(" + std::to_string(i) + ")\n";
+    c += at(static_cast<std::int32_t>(i) + 1) + ", a + " + std::to_string(p.scratch(i)) + ");\n" + after(i);
   }
   return c + "}\n";
+}
+
+bool better(std::int64_t macs, std::int64_t arena, std::int64_t best_macs, std::int64_t best_arena) {
+  return macs != best_macs ? macs < best_macs : arena < best_arena;
 }
 
 }  // namespace
@@ -221,24 +299,47 @@ Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index
   return kernel;
 }
 
-Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network, const CodegenOptions& options) {
-  NAS_TRY(wish, all_kernels(network, true));
-  NAS_TRY(scratch, scratch_of(wish, options));
-  const MemoryProgram program = memory_program(network.deployment, scratch, 1, true);
-  const ArenaPlan plan = plan_arena(program);
-  for (std::size_t i = 0; i < wish.size(); ++i) {
-    const auto in = static_cast<std::size_t>(network.deployment.ops[i].inputs[0]);
-    wish[i].spec.in_place = wish[i].spec.in_place && plan.tensors[in].offset == plan.tensors[i + 1].offset;
-  }
+Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network, const CodegenOptions& options,
+                                          const PatchStage& patches) {
+  NAS_TRY(planned, plan_network(network, options, patches));
   GeneratedNetwork made;
-  NAS_TRY(kernels_text, generate_source(wish, options));
-  made.arena_bytes = plan.size.count();
-  made.arena_bound = plan.bound.count();
-  describe(network, wish, program, plan, made);
+  NAS_TRY(kernels_text, generate_source(planned.kernels, options));
+  describe(network, planned, made);
   made.header = header_text(network, made);
-  made.source = "#include \"net.h\"\n" + kernels_text + run_text(network, wish, plan);
-  for (const NamedKernel& kernel : wish) made.functions.push_back(kernel.name);
+  made.source = "#include \"net.h\"\n" + kernels_text + run_text(network, planned);
   return made;
+}
+
+Result<PatchStage> choose_patches(const QuantizedNetwork& network, const CodegenOptions& options,
+                                  std::int32_t grid, std::int64_t ram) {
+  NAS_TRY(whole, plan_network(network, options, {}));
+  std::int64_t lowest = whole.arena.size.count();
+  if (grid == 0 && lowest <= ram) return PatchStage{};
+  std::optional<PatchStage> best;
+  std::int64_t best_macs = 0, best_arena = 0;
+  for (const std::size_t n : patch_stages(network.deployment)) {
+    const Shape& out = network.deployment.ops[n - 1].out;
+    const std::int32_t most = std::min(out.height, out.width);
+    for (std::int32_t g = grid == 0 ? 2 : grid; g <= std::min(grid == 0 ? 8 : grid, most); ++g) {
+      NAS_TRY(p, plan_network(network, options, {n, g}));
+      const std::int64_t arena = p.arena.size.count(), macs = p.extra_macs;
+      lowest = std::min(lowest, arena);
+      if (grid == 0 && arena > ram) continue;
+      const bool wins =
+          grid == 0 ? better(macs, arena, best_macs, best_arena) : better(arena, macs, best_arena, best_macs);
+      if (best && !wins) continue;
+      best = PatchStage{n, g};
+      best_macs = macs;
+      best_arena = arena;
+    }
+  }
+  if (best) return *best;
+  if (grid != 0)
+    return usage_error("patches: no part of this network can run in " + std::to_string(grid) + " x " +
+                       std::to_string(grid) + " windows");
+  return Error{"patches: no stage needs at most " + std::to_string(ram) + " bytes; the smallest arena is " +
+                   std::to_string(lowest) + " bytes, " + std::to_string(lowest - ram) + " too many",
+               "", ErrorKind::infeasible};
 }
 
 Result<std::vector<std::int8_t>> run_reference(const QuantizedNetwork& network,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "devices/codegen/generate.h"
+#include "devices/codegen/patches.h"
 #include "space/arena.h"
 #include "space/quantized_network.h"
 
@@ -15,7 +16,7 @@ namespace nas::devices::codegen {
 // Where a tensor lies in the arena.
 struct TensorPlace {
   std::int64_t offset = 0;
-  std::int64_t bytes = 0;
+  std::int64_t bytes = 0;  // 0: it exists in windows only
 };
 
 // A network as one C translation unit.
@@ -29,6 +30,8 @@ struct GeneratedNetwork {
   std::vector<TensorPlace> places;     // of the input and of every op's output, while the next op runs
   std::vector<std::int64_t> op_weight_bytes;  // constants of every op
   std::vector<std::int64_t> op_arena_bytes;   // alive while an op runs: tensors and scratch
+  PatchStage patches;
+  double patch_macs = 1;  // MACs of the patch stage over those of the same operations run whole
 };
 
 // Kernel and numbers of op `index`, as the generator takes them. Rounding::twice means all of TensorFlow
@@ -37,10 +40,18 @@ Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index
                               Rounding rounding = Rounding::single);
 
 // C99 of the whole network: void net_run(void *arena) reads net_input(arena) and leaves the result at
-// net_output(arena). No other memory, no malloc, nothing from libc but memcpy and memset. Depthwise
-// convolutions of stride 1 and elementwise operations run in place. Same network, same bytes.
-Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network,
-                                          const CodegenOptions& options = {});
+// net_output(arena). No other memory, no malloc, nothing from libc but memcpy, memset and, with patches,
+// memmove. Depthwise convolutions of stride 1 and elementwise operations run in place. With `patches` the
+// first operations run window by window, with the same result; NET_BEFORE and NET_AFTER then see the stage as
+// its last operation. Same network, same bytes.
+Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network, const CodegenOptions& options = {},
+                                          const PatchStage& patches = {});
+
+// The patch stage for a number of windows a side: the one with the smallest arena, then the fewest MACs. With
+// `grid` 0 the one with the fewest MACs whose arena is at most `ram` bytes, windows up to 8 a side; whole
+// layers where they fit. Fails (infeasible) naming the smallest arena that there is.
+Result<PatchStage> choose_patches(const QuantizedNetwork& network, const CodegenOptions& options,
+                                  std::int32_t grid, std::int64_t ram = 0);
 
 // Called with the number and the values of every tensor: 0 the input, i + 1 the output of op i.
 using Int8Observer = std::function<void(std::size_t tensor, std::span<const std::int8_t> values)>;

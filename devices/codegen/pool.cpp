@@ -28,7 +28,6 @@ $COUNT$      for (c = 0; c < $C$; ++c) {
 
 // Four channels at once in two pairs of 16-bit sums: at most 255 values of 8 bits.
 constexpr const char* kAverageDsp = R"(
-NAS_HELPER int8_t $NAME$_mean(int32_t sum) { return (int8_t)((sum > 0 ? sum + $N$ / 2 : sum - $N$ / 2) / $N$); }
 void $NAME$(const int8_t *input, int8_t *output, void *scratch) {
   int32_t oy, ox, c, y, x;
   (void)scratch;
@@ -43,10 +42,10 @@ void $NAME$(const int8_t *input, int8_t *output, void *scratch) {
             even = nas_add_even(even, v);
             odd = nas_add_odd(odd, v);
           }
-        output[0] = $NAME$_mean((int16_t)even);
-        output[1] = $NAME$_mean((int16_t)odd);
-        output[2] = $NAME$_mean((int32_t)even >> 16);
-        output[3] = $NAME$_mean((int32_t)odd >> 16);
+        output[0] = (int8_t)nas_mean((int16_t)even, $N$, $ZX$);
+        output[1] = (int8_t)nas_mean((int16_t)odd, $N$, $ZX$);
+        output[2] = (int8_t)nas_mean((int32_t)even >> 16, $N$, $ZX$);
+        output[3] = (int8_t)nas_mean((int32_t)odd >> 16, $N$, $ZX$);
       }
 }
 )";
@@ -69,10 +68,10 @@ Variables window_variables(const std::string& name, const KernelSpec& spec, cons
 std::string pool_kernel(const Int8Job& job) {
   Variables v = window_variables(job.name, job.spec, job.out);
   const bool average = job.spec.kind == KernelKind::average_pool;
+  v.set("ZX", job.params.input_zero);
   v.set("T", "int8_t").set("SUM", "int32_t").set("START", average ? "0" : "-128");
   v.set("ADD", average ? "sum += v" : "sum = v > sum ? v : sum");
-  v.set("RESULT",
-        average ? fill("(int8_t)((sum > 0 ? sum + $N$ / 2 : sum - $N$ / 2) / $N$)", v) : "(int8_t)sum");
+  v.set("RESULT", average ? fill("(int8_t)nas_mean(sum, $N$, $ZX$)", v) : "(int8_t)sum");
   const std::string portable = fill(kWindows, v);
   const bool short_sums =
       v.get("N") != "n" && std::stoll(v.get("N")) <= 255 && job.spec.input.channels % 4 == 0;

@@ -50,6 +50,17 @@ NAS_HELPER int32_t nas_multiply(int32_t x, int32_t m, int32_t s) {
 #endif
 }
 
+/* sum / n, rounded: ties to an even number of steps from z; with double rounding away from zero */
+NAS_HELPER int32_t nas_mean(int32_t sum, int32_t n, int32_t z) {
+#if NAS_DOUBLE_ROUNDING
+  (void)z;
+  return (sum > 0 ? sum + n / 2 : sum - n / 2) / n;
+#else
+  const int32_t twice = 2 * (sum - z * n) + 513 * n, q = twice / (2 * n);
+  return q - ((q & 1) & (q * 2 * n == twice)) - 256 + z;
+#endif
+}
+
 NAS_HELPER int32_t nas_clamp(int32_t x, int32_t low, int32_t high) { return x < low ? low : x > high ? high : x; }
 
 NAS_HELPER float nas_hard_sigmoid(float x) { return x <= -3.0f ? 0.0f : x >= 3.0f ? 1.0f : (x + 3.0f) / 6.0f; }

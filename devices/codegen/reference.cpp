@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <limits>
 
 #include "devices/codegen/emit.h"
@@ -46,12 +47,15 @@ std::int8_t finish(const Int8Params& params, std::int32_t value) {
   return static_cast<std::int8_t>(clamped);
 }
 
-std::int32_t rounded_mean(std::int32_t sum, std::int32_t n) {
-  return (sum > 0 ? sum + n / 2 : sum - n / 2) / n;
+// Ties: to an even number of steps from the zero point, as ONNX Runtime rounds; twice: away from zero, as
+// TensorFlow Lite does.
+std::int32_t rounded_mean(std::int32_t sum, std::int32_t n, std::int32_t zero, Rounding rounding) {
+  if (rounding == Rounding::twice) return (sum > 0 ? sum + n / 2 : sum - n / 2) / n;
+  return static_cast<std::int32_t>(std::nearbyint(static_cast<double>(sum - zero * n) / n)) + zero;
 }
 
-std::int8_t pool(const KernelSpec& spec, const Shape& out, std::span<const std::int8_t> input, int y, int x,
-                 int c) {
+std::int8_t pool(const KernelSpec& spec, const Shape& out, const Int8Params& params, Rounding rounding,
+                 std::span<const std::int8_t> input, int y, int x, int c) {
   std::int32_t sum = 0, n = 0;
   std::int32_t largest = std::numeric_limits<std::int8_t>::min();
   for_each_tap(spec, out, y, x, c, [&](std::size_t i, std::size_t) {
@@ -59,7 +63,8 @@ std::int8_t pool(const KernelSpec& spec, const Shape& out, std::span<const std::
     largest = std::max<std::int32_t>(largest, input[i]);
     ++n;
   });
-  return static_cast<std::int8_t>(spec.kind == KernelKind::max_pool ? largest : rounded_mean(sum, n));
+  return static_cast<std::int8_t>(
+      spec.kind == KernelKind::max_pool ? largest : rounded_mean(sum, n, params.input_zero, rounding));
 }
 
 }  // namespace
@@ -99,7 +104,7 @@ std::vector<std::int8_t> run_reference(const KernelSpec& given, const Int8Params
       }
       case KernelKind::average_pool:
       case KernelKind::max_pool:
-        result[i] = pool(spec, out, input, y, x, c);
+        result[i] = pool(spec, out, params, rounding, input, y, x, c);
         break;
       case KernelKind::lookup:
         result[i] = (*params.table)[static_cast<std::size_t>(input[i] + 128)];

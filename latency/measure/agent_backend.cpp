@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <thread>
 
 #include "devices/agent_build.h"
@@ -20,8 +21,14 @@ using devices::Failure;
 using devices::KernelCode;
 using std::chrono::milliseconds;
 
+constexpr double kNano = 1e9;
+
 double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double seconds_today() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 // The agent of one session on its device: started again when a kernel brings it down.
@@ -54,6 +61,12 @@ class AgentBench {
   }
 
   AgentClient& client() { return *client_; }
+  // What the device says of itself now; nothing when it cannot be asked.
+  std::optional<std::map<std::string, std::string>> probe() {
+    if (!client_) return {};
+    if (auto state = client_->probe()) return *std::move(state);
+    return {};
+  }
   double timer_step() const {
     return static_cast<double>(client_->info().timer_step) / static_cast<double>(client_->info().tick_hz);
   }
@@ -71,18 +84,19 @@ class AgentBench {
 double without_call(double seconds, double call) { return std::max(seconds - call, 0.01 * seconds); }
 
 // `call`: seconds of an empty call, taken off everything but the raw medians of visits.
-KernelRecord record_of(const Measured& m, const KernelCode& code, double call) {
+KernelRecord record_of(const Measured& m, const KernelCode& code, double call, bool corrected) {
   KernelRecord r;
   r.signature = code.signature;
   r.failure = m.failure;
   if (!m.failure.empty()) return r;
-  constexpr double kNano = 1e9;
   r.n = m.summary.count;
   r.visits = m.visits;
   const auto nanoseconds = [call](double seconds) { return without_call(seconds, call) * kNano; };
   r.median = nanoseconds(m.estimate);
-  r.low = nanoseconds(m.has_interval ? m.interval.low : m.summary.min);
-  r.high = nanoseconds(m.has_interval ? m.interval.high : m.summary.p90);
+  r.low = nanoseconds(m.interval.low);
+  r.high = nanoseconds(m.interval.high);
+  r.own_low = nanoseconds(m.own.low);
+  r.own_high = nanoseconds(m.own.high);
   r.mean = nanoseconds(m.summary.mean);
   r.deviation = m.summary.deviation * kNano;
   r.min = nanoseconds(m.summary.min);
@@ -93,8 +107,11 @@ KernelRecord record_of(const Measured& m, const KernelCode& code, double call) {
   r.drift = m.drift;
   r.spent = m.spent;
   r.steady = m.steady;
+  r.provisional = m.provisional;
   r.arena_bytes = code.arena_bytes;
   for (const double seconds : m.visit_medians) r.visit_medians.push_back(seconds * kNano);
+  if (corrected)
+    for (const double seconds : m.visit_references) r.visit_references.push_back(seconds * kNano);
   return r;
 }
 
@@ -115,8 +132,11 @@ Result<devices::AgentBuild> build_what_compiles(
   }
 }
 
-// The reference kernel: the median of the list by arena, neither a trifle nor a giant.
-std::size_t choose_reference(std::span<const KernelCode> codes) {
+// The reference kernel: the session's own where it goes on, else the median of the list by arena, neither a
+// trifle nor a giant.
+std::size_t choose_reference(std::span<const KernelCode> codes, const std::string& known) {
+  if (const auto found = std::ranges::find(codes, known, &KernelCode::signature); found != codes.end())
+    return static_cast<std::size_t>(found - codes.begin());
   std::vector<std::size_t> order(codes.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::ranges::sort(order, {},
@@ -125,7 +145,7 @@ std::size_t choose_reference(std::span<const KernelCode> codes) {
 }
 
 void note_state(AgentBench& bench, const std::string& when, SessionInfo& info) {
-  if (const auto state = bench.client().probe())
+  if (const auto state = bench.probe())
     for (const auto& [key, value] : *state) info.context[when + "." + key] = value;
 }
 
@@ -172,29 +192,85 @@ struct Bed {
   std::size_t reference = 0;
   double call = 0;               // seconds of an empty call, taken off
   EnergyMeter* meter = nullptr;  // null: energy is not measured
+  StateRecorder* states = nullptr;
 };
 
-// One pass of the protocol over the kernels at `indices`; returns those that were not steady.
-Result<std::vector<std::size_t>> pass(const Bed& bed, std::span<const std::size_t> indices) {
-  std::vector<std::size_t> unsteady;
-  std::optional<Error> stored;
-  std::size_t finished = 0;
+// What an interrupted session knows already.
+struct Earlier {
+  std::vector<EarlierVisits> visits;
+  std::vector<double> references;
+};
+
+Earlier earlier_of(const Bed& bed) {
+  Earlier known;
+  if (bed.codes[bed.reference].signature != bed.options.reference) return known;
+  const auto in_seconds = [](std::vector<double> values) {
+    for (double& value : values) value /= kNano;
+    return values;
+  };
+  for (const KernelRecord& r : bed.options.earlier) {
+    const auto code = std::ranges::find(bed.codes, r.signature, &KernelCode::signature);
+    const std::vector<double> references = in_seconds(r.visit_references);
+    if (r.provisional && code != bed.codes.end())
+      known.visits.push_back({static_cast<std::size_t>(code - bed.codes.begin()), in_seconds(r.visit_medians),
+                              references, r.spent});
+    else
+      known.references.insert(known.references.end(), references.begin(), references.end());
+  }
+  return known;
+}
+
+// Tells how many kernels' worth of visits are done: all kernels near their end together.
+class VisitCount {
+ public:
+  VisitCount(const Bed& bed, std::size_t total)
+      : bed_(bed),
+        total_(total),
+        visits_(bed.codes.size(), 0),
+        wanted_(std::max(1u, bed.options.measure.num_runs / bed.options.measure.visit_samples)) {}
+  void ran(std::size_t kernel, std::uint32_t samples) {
+    if (samples != bed_.options.measure.visit_samples || kernel == bed_.reference ||
+        ++visits_[kernel] > wanted_)
+      return;
+    if (++counted_ % wanted_ == 0 && bed_.hooks.progress)
+      bed_.hooks.progress(counted_ / wanted_, total_, bed_.codes[kernel].signature);
+  }
+
+ private:
+  const Bed& bed_;
+  std::size_t total_, counted_ = 0;
+  std::vector<std::size_t> visits_;
+  std::size_t wanted_;
+};
+
+Bench bench_of(const Bed& bed, VisitCount& count) {
   Bench bench;
-  bench.run = [&bed](std::size_t k, std::uint32_t inner, std::uint32_t samples, std::uint32_t warmups) {
+  bench.run = [&bed, &count](std::size_t k, std::uint32_t inner, std::uint32_t samples,
+                             std::uint32_t warmups) {
+    count.ran(k, samples);
     return bed.agent.run(k, inner, samples, warmups);
   };
   bench.now = steady_seconds;
   bench.timer_step = bed.agent.timer_step();
+  return bench;
+}
+
+// The protocol over the kernels at `indices`.
+Result<Baseline> run_protocol(const Bed& bed, std::span<const std::size_t> indices) {
+  std::optional<Error> stored;
+  std::map<std::size_t, std::optional<KernelEnergy>> energies;
+  VisitCount count(bed, indices.size());
   MeasureHooks inner;
   inner.done = [&](const Measured& measured) {
-    if (measured.failure.empty() && !measured.steady) unsteady.push_back(measured.kernel);
-    const KernelCode& code = bed.codes[measured.kernel];
-    KernelRecord record = record_of(measured, code, bed.call);
-    if (bed.meter != nullptr && record.failure.empty())
-      record.energy = bed.meter->measure(bed.agent, measured);
+    KernelRecord record =
+        record_of(measured, bed.codes[measured.kernel], bed.call, bed.options.measure.reference_every > 0);
+    if (bed.meter != nullptr && record.failure.empty() && !record.provisional) {
+      if (!energies.contains(measured.kernel))
+        energies[measured.kernel] = bed.meter->measure(bed.agent, measured);
+      record.energy = energies[measured.kernel];
+    }
     if (bed.hooks.done && !stored)
       if (const auto kept = bed.hooks.done(record); !kept) stored = kept.error();
-    if (bed.hooks.progress) bed.hooks.progress(++finished, indices.size(), code.signature);
   };
   int lost = 0;
   inner.recover = [&](const Error& error) {
@@ -202,9 +278,16 @@ Result<std::vector<std::size_t>> pass(const Bed& bed, std::span<const std::size_
     return ++lost <= 20 && static_cast<bool>(bed.agent.start());
   };
   inner.stop = [&] { return stored.has_value() || (bed.hooks.stop && bed.hooks.stop()); };
-  NAS_CHECK(measure(bench, indices, bed.reference, bed.options.measure, inner));
+  if (bed.states != nullptr)
+    inner.reference = [&](std::size_t kernel, double seconds) {
+      bed.states->visited(bed.codes[kernel].signature, seconds * kNano);
+    };
+  const Bench bench = bench_of(bed, count);
+  const Earlier earlier = earlier_of(bed);
+  NAS_TRY(baseline, measure(bench, indices, bed.reference, bed.options.measure, inner, earlier.visits,
+                            earlier.references));
   if (stored) return *stored;
-  return unsteady;
+  return baseline;
 }
 
 // Seconds of calling an engine whose kernel, the one at `index`, does next to nothing.
@@ -217,7 +300,7 @@ Result<double> time_empty_call(AgentBench& agent, std::span<const KernelCode> co
     nanoseconds = r.median;
     return {};
   };
-  NAS_CHECK(pass({agent, codes, options, hooks, index}, std::vector{index}));
+  NAS_CHECK(run_protocol({agent, codes, options, hooks, index}, std::vector{index}));
   return nanoseconds * 1e-9;
 }
 
@@ -231,10 +314,11 @@ Result<void> measure_with(const AgentBench::Opener& open, const devices::AgentBu
   if (agent.client().info().build != build.id)
     return devices::device_failure(
         Failure::rejected, "the agent must be build " + build.id + ", found " + agent.client().info().build);
-  const std::size_t reference = choose_reference(codes);
+  const std::size_t reference = choose_reference(codes, options.reference);
   info.context["reference"] = codes[reference].signature;
   info.context["platform"] = agent.client().info().platform;
   note_state(agent, "before", info);
+  if (hooks.begun) NAS_CHECK(hooks.begun(info));
   double call = 0;
   if (empty_call) {
     NAS_TRY(seconds, time_empty_call(agent, codes, codes.size() - 1, options));
@@ -248,12 +332,18 @@ Result<void> measure_with(const AgentBench::Opener& open, const devices::AgentBu
     NAS_TRY(made, EnergyMeter::make(info));
     meter.emplace(std::move(made));
   }
-  const Bed bed{agent, codes, options, hooks, reference, call, meter ? &*meter : nullptr};
-  NAS_TRY(unsteady, pass(bed, indices));
-  if (options.redo_unsteady && !unsteady.empty() && !(hooks.stop && hooks.stop())) {
-    NAS_TRY(left, pass(bed, unsteady));
-    info.context["unsteady"] = std::to_string(left.size());
+  StateRecorder states(
+      steady_seconds, seconds_today, [&] { return agent.probe(); },
+      [&](const DeviceState& state) {
+        if (hooks.state) hooks.state(state);
+      });
+  const Bed bed{agent, codes, options, hooks, reference, call, meter ? &*meter : nullptr, &states};
+  NAS_TRY(baseline, run_protocol(bed, indices));
+  if (options.measure.reference_every > 0) {
+    info.context["reference speed [ns]"] = std::to_string(baseline.value * kNano);
+    info.context["reference wander"] = std::to_string(baseline.wander);
   }
+  states.finish();
   note_state(agent, "after", info);
   agent.finish();
   return {};

@@ -20,9 +20,11 @@ struct Coverage {
 Coverage coverage_of(std::span<const Kernel> kernels, const Session& session, double sure);
 
 // At most `count` kernels to measure next: of those that the session neither holds nor predicts within
-// +-`sure`, the ones farthest from all that is measured (space_filling's distance), kernels outside of what
-// was measured first. Empty when nothing is unsure.
-std::vector<Kernel> refine(std::span<const Kernel> kernels, const Session& session, std::size_t count,
-                           double sure);
+// +-`sure`, kernels outside of what was measured first. Among them come kinds of which little is known, each
+// the farthest from what is measured, and then one by one the kernel whose measuring is expected to take most
+// off the summed variance of the log times of all that are open (Gaussian processes, one a kind). Empty when
+// nothing is unsure. Deterministic.
+Result<std::vector<Kernel>> next_kernels(std::span<const Kernel> kernels, const Session& session,
+                                         std::size_t count, double sure);
 
 }  // namespace nas::latency

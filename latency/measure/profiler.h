@@ -35,14 +35,20 @@ struct ProfileOptions {
   EngineParts parts = {};
   std::filesystem::path cache;  // builds
   std::string space;            // a word for the record
-  bool redo_unsteady = true;    // measure once more what was not steady
+  // A session that goes on: its records and its reference kernel's signature. Visits of provisional records
+  // count, and all were measured against one baseline.
+  std::vector<KernelRecord> earlier = {};
+  std::string reference = {};
 };
 
 // What the profiler tells while it works. Every callable may be empty.
 struct ProfileHooks {
-  std::function<Result<void>(const KernelRecord&)> done;  // each kernel at once; an error ends the profiling
+  // Before the first kernel, with what is known of the device and the reference kernel; an error ends it.
+  std::function<Result<void>(const SessionInfo&)> begun;
+  std::function<Result<void>(const KernelRecord&)> done;  // each kernel at once, and provisional ones
   std::function<void(std::size_t finished, std::size_t total, const std::string& what)> progress;
   std::function<bool()> stop;
+  std::function<void(const DeviceState&)> state;  // how the device is, every now and then
 };
 
 // What is known before anything runs: the session's record with compiler, flags, options and the device's

@@ -9,6 +9,8 @@ namespace nas::latency {
 namespace {
 
 constexpr std::size_t kBaselineVisits = 5;
+// A kernel is told once more when the baseline has changed it by this share.
+constexpr double kWorthTelling = 0.001;
 
 // A visit: some samples of one kernel in a row.
 struct Visit {
@@ -20,50 +22,120 @@ struct State {
   std::size_t kernel = 0;
   std::uint32_t inner = 0;  // 0: not calibrated yet
   double spent = 0;
+  std::vector<double> earlier_medians, earlier_references;  // of visits before an interruption
   std::vector<Visit> visits;
+  bool given_up = false;
   bool finished = false;
+  double told = 0;  // estimate that was told last, 0: none
 };
 
 class Schedule {
  public:
   Schedule(const Bench& bench, std::size_t reference, const MeasureOptions& options,
-           const MeasureHooks& hooks)
-      : bench_(bench), options_(options), hooks_(hooks) {
+           const MeasureHooks& hooks, std::span<const EarlierVisits> earlier,
+           std::span<const double> references)
+      : bench_(bench),
+        options_(options),
+        hooks_(hooks),
+        earlier_(earlier),
+        earlier_references_(references.begin(), references.end()) {
     reference_.kernel = reference;
+    for (const EarlierVisits& visits : earlier)
+      earlier_references_.insert(earlier_references_.end(), visits.references.begin(),
+                                 visits.references.end());
   }
 
-  Result<void> run(std::span<const std::size_t> kernels) {
-    const double begin = bench_.now();
-    for (std::size_t i = 0;
-         corrects() && (i < kBaselineVisits || bench_.now() - begin < options_.baseline_secs); ++i)
-      NAS_CHECK(visit_reference());
-    baseline_ = baseline();
-    const std::size_t block = std::max<std::size_t>(1, options_.block);
-    for (std::size_t from = 0; from < kernels.size(); from += block) {
-      NAS_CHECK(run_block(kernels.subspan(from, std::min(block, kernels.size() - from))));
-      if (stopped()) break;
-    }
-    return {};
+  // What was measured until then is told even when the device is lost.
+  Result<Baseline> run(std::span<const std::size_t> kernels) {
+    const Result<void> done = run_blocks(kernels);
+    const Baseline baseline = tell_the_rest();
+    if (!done) return done.error();
+    return baseline;
   }
 
  private:
   bool stopped() const { return hooks_.stop && hooks_.stop(); }
   bool corrects() const { return options_.reference_every > 0; }
 
-  Result<void> run_block(std::span<const std::size_t> kernels) {
-    std::vector<State> states(kernels.size());
-    for (std::size_t i = 0; i < kernels.size(); ++i) states[i].kernel = kernels[i];
+  Result<void> run_blocks(std::span<const std::size_t> kernels) {
+    const double begin = bench_.now();
+    for (std::size_t i = 0;
+         corrects() && (i < kBaselineVisits || bench_.now() - begin < options_.baseline_secs); ++i)
+      NAS_CHECK(visit_reference());
+    told_at_ = bench_.now();
+    states_.resize(kernels.size());
+    for (std::size_t i = 0; i < kernels.size(); ++i) begin_at(states_[i], kernels[i]);
+    std::span<State> rest = states_;
+    while (!rest.empty() && !stopped()) {
+      const std::size_t block = std::clamp<std::size_t>(options_.block, 1, rest.size());
+      NAS_CHECK(run_block(rest.first(block)));
+      rest = rest.subspan(block);
+    }
+    return {};
+  }
+
+  void begin_at(State& state, std::size_t kernel) const {
+    state.kernel = kernel;
+    const auto known = std::ranges::find(earlier_, kernel, &EarlierVisits::kernel);
+    if (known == earlier_.end() || (corrects() && known->medians.size() != known->references.size())) return;
+    state.earlier_medians = known->medians;
+    state.earlier_references =
+        corrects() ? known->references : std::vector<double>(known->medians.size(), 1.0);
+    state.spent = known->spent;
+  }
+
+  Result<void> run_block(std::span<State> states) {
     for (;;) {
       std::vector<State*> active;
       for (State& state : states)
-        if (!state.finished) active.push_back(&state);
+        if (!state.finished && !state.given_up) active.push_back(&state);
       if (active.empty() || stopped()) return {};
       Rng(options_.seed, "measuring order", round_++).shuffle(std::span(active));
-      for (State* state : active) NAS_CHECK(visit_one(*state));
+      for (State* state : active) {
+        NAS_CHECK(visit_one(*state));
+        if (stopped()) return {};
+      }
       NAS_CHECK(visit_reference());
-      for (State* state : active)
-        if (!state->finished) finish_if_done(*state);
+      judge(states);
     }
+  }
+
+  // Finished is what was, unless a faster speed of the machine has shown since.
+  void judge(std::span<State> states) {
+    const Baseline baseline = this->baseline();
+    const bool checkpoint = bench_.now() - told_at_ >= options_.checkpoint_secs;
+    for (State& state : states) {
+      if (state.given_up) continue;
+      Measured result = estimate(state, baseline);
+      const bool was = state.finished;
+      state.finished = enough(state, result);
+      result.provisional = !state.finished;
+      if ((state.finished && !was) || (checkpoint && !state.finished)) tell(state, result);
+    }
+    if (checkpoint) told_at_ = bench_.now();
+  }
+
+  bool enough(const State& state, const Measured& result) const {
+    return (result.steady && result.counted * options_.visit_samples >= options_.num_runs) ||
+           state.spent >= options_.max_secs || result.visits >= options_.max_visits;
+  }
+
+  void tell(State& state, const Measured& result) {
+    state.told = result.estimate;
+    hooks_.done(result);
+  }
+
+  // What was cut short, and what another baseline has changed.
+  Baseline tell_the_rest() {
+    const Baseline baseline = this->baseline();
+    for (State& state : states_) {
+      if (state.given_up || (state.visits.empty() && state.earlier_medians.empty())) continue;
+      Measured result = estimate(state, baseline);
+      result.provisional = !state.finished;
+      if (!state.finished || std::abs(result.estimate - state.told) > kWorthTelling * state.told)
+        tell(state, result);
+    }
+    return baseline;
   }
 
   Result<void> visit_one(State& state) {
@@ -78,14 +150,18 @@ class Schedule {
   Result<void> visit_reference() {
     if (!corrects()) return {};
     since_reference_ = 0;
-    const auto visited = visit(reference_);
-    if (visited) return {};
-    if (!hooks_.recover || !hooks_.recover(visited.error())) return visited.error();
-    return visit(reference_);
+    if (const auto visited = visit(reference_); !visited) {
+      if (!hooks_.recover || !hooks_.recover(visited.error())) return visited.error();
+      NAS_CHECK(visit(reference_));
+    }
+    references_.times.push_back(reference_.visits.back().time);
+    references_.values.push_back(median_of(reference_.visits.back().seconds));
+    if (hooks_.reference) hooks_.reference(reference_.kernel, references_.values.back());
+    return {};
   }
 
   void give_up(State& state, const Error& error) {
-    state.finished = true;
+    state.given_up = true;
     Measured result;
     result.kernel = state.kernel;
     result.failure = error.message;
@@ -143,92 +219,74 @@ class Schedule {
     return {};
   }
 
-  // The device's undisturbed speed, known before the first result: a low percentile, because other work on
-  // the device only ever slows the reference down.
-  double baseline() const {
-    std::vector<double> medians;
-    for (const Visit& visit : reference_.visits) medians.push_back(median_of(visit.seconds));
-    std::ranges::sort(medians);
-    return medians.empty() ? 1.0 : sorted_quantile(medians, 0.1);
+  Baseline baseline() const {
+    return corrects() ? baseline_of(references_, earlier_references_) : Baseline{};
   }
 
-  std::vector<double> factors(const State& state) const {
-    if (!corrects()) return std::vector<double>(state.visits.size(), 1.0);
-    std::vector<double> times, reference_times, reference_values;
-    for (const Visit& visit : state.visits) times.push_back(visit.time);
-    for (const Visit& visit : reference_.visits) {
-      reference_times.push_back(visit.time);
-      reference_values.push_back(median_of(visit.seconds));
+  // The visits' medians, and the reference's time around each: 1, the baseline, where drift is not corrected.
+  void collect(const State& state, Measured& result) const {
+    std::vector<double> times;
+    result.visit_medians = state.earlier_medians;
+    for (const Visit& visit : state.visits) {
+      result.visit_medians.push_back(median_of(visit.seconds));
+      times.push_back(visit.time);
     }
-    return drift_factors(times, reference_times, reference_values, baseline_);
+    result.visit_references = state.earlier_references;
+    const std::vector<double> around =
+        corrects() ? reference_at(times, references_) : std::vector<double>(times.size(), 1.0);
+    result.visit_references.insert(result.visit_references.end(), around.begin(), around.end());
   }
 
-  void finish_if_done(State& state) {
-    const std::vector<double> factor = factors(state);
-    std::vector<double> medians, all, raw;
-    for (std::size_t i = 0; i < state.visits.size(); ++i) {
-      raw.push_back(median_of(state.visits[i].seconds));
-      medians.push_back(raw.back() / factor[i]);
-      for (const double seconds : state.visits[i].seconds) all.push_back(seconds / factor[i]);
-    }
+  Measured estimate(const State& state, const Baseline& baseline) const {
     Measured result;
-    result.kernel = state.kernel;
-    result.estimate = median_of(medians);
-    if (const auto interval = median_interval(medians, options_.confidence)) {
-      result.interval = *interval;
-      result.has_interval = true;
-      result.steady = (interval->high - interval->low) / 2 <= options_.half_width * result.estimate;
+    collect(state, result);
+    const DriftFree free =
+        drift_free(result.visit_medians, result.visit_references, baseline, options_.confidence);
+    // Of earlier visits only the median is known.
+    std::vector<double> samples;
+    const std::size_t earlier = state.earlier_medians.size();
+    for (std::size_t i = 0; i < free.factors.size(); ++i) {
+      if (!free.counts[i]) continue;
+      if (i < earlier) samples.push_back(state.earlier_medians[i] / free.factors[i]);
+      if (i >= earlier)
+        for (const double seconds : state.visits[i - earlier].seconds)
+          samples.push_back(seconds / free.factors[i]);
+      result.counted += std::abs(std::log(free.factors[i])) <= kSameSpeed;
     }
-    const bool enough = result.steady && all.size() >= options_.num_runs;
-    if (!enough && state.spent < options_.max_secs && state.visits.size() < options_.max_visits) return;
-    result.summary = summarise(all);
-    result.visits = state.visits.size();
-    result.inner = state.inner;
-    result.drift = median_of(factor);
+    result.kernel = state.kernel;
+    result.estimate = free.value;
+    result.own = free.own;
+    result.interval = free.interval;
+    result.has_interval = free.has_interval;
+    result.steady = free.has_interval && result.counted >= kFewestVisits &&
+                    (free.own.high - free.own.low) / 2 <= options_.half_width * free.value;
+    result.summary = summarise(samples);
+    result.visits = result.visit_medians.size();
+    result.inner = std::max(1u, state.inner);
+    result.drift = free.drift;
     result.spent = state.spent;
-    result.visit_medians = std::move(raw);
-    state.finished = true;
-    hooks_.done(result);
+    return result;
   }
 
   const Bench& bench_;
   const MeasureOptions& options_;
   const MeasureHooks& hooks_;
+  std::span<const EarlierVisits> earlier_;
+  std::vector<double> earlier_references_;
   State reference_;
-  double baseline_ = 1;
+  ReferenceVisits references_;
+  std::vector<State> states_;
+  double told_at_ = 0;
   std::size_t since_reference_ = 0;
   std::uint64_t round_ = 0;
 };
 
 }  // namespace
 
-std::vector<double> drift_factors(std::span<const double> times, std::span<const double> reference_times,
-                                  std::span<const double> reference_values, double usual) {
-  std::vector<double> factors;
-  for (const double time : times) {
-    // The window of three consecutive reference visits around the time.
-    const auto after = std::ranges::lower_bound(reference_times, time) - reference_times.begin();
-    const std::ptrdiff_t count = std::ssize(reference_times);
-    const std::ptrdiff_t width = std::min<std::ptrdiff_t>(3, count);
-    std::ptrdiff_t from = after - 1;
-    if (after > 0 && after < count) {
-      // Two neighbours for sure; the third is the nearer of the next ones.
-      const auto distance = [&](std::ptrdiff_t i) {
-        return i < 0 || i >= count ? INFINITY : std::abs(reference_times[static_cast<std::size_t>(i)] - time);
-      };
-      if (distance(after - 2) < distance(after + 1)) from = after - 2;
-    }
-    from = std::clamp<std::ptrdiff_t>(from, 0, count - width);
-    factors.push_back(
-        median_of(reference_values.subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(width))) /
-        usual);
-  }
-  return factors;
-}
-
-Result<void> measure(const Bench& bench, std::span<const std::size_t> kernels, std::size_t reference,
-                     const MeasureOptions& options, const MeasureHooks& hooks) {
-  return Schedule(bench, reference, options, hooks).run(kernels);
+Result<Baseline> measure(const Bench& bench, std::span<const std::size_t> kernels, std::size_t reference,
+                         const MeasureOptions& options, const MeasureHooks& hooks,
+                         std::span<const EarlierVisits> earlier, std::span<const double> references) {
+  return Schedule(bench, reference, options, hooks, earlier, references).run(kernels);
 }
 
 }  // namespace nas::latency

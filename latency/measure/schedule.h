@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "latency/measure/drift.h"
 #include "latency/measure/statistics.h"
 #include "space/base/result.h"
 
@@ -22,53 +23,69 @@ struct Bench {
 
 // TFLite's benchmark words where it has them.
 struct MeasureOptions {
-  std::uint32_t num_runs = 50;    // samples of a kernel at least
+  std::uint32_t num_runs = 50;    // samples of a kernel at least, at the undisturbed speed
   std::uint32_t warmup_runs = 3;  // before every visit at least
   double max_secs = 2.0;          // measuring time of one kernel at most
-  double half_width = 0.02;       // stop when the interval of the median is that narrow, relative
+  double half_width = 0.02;       // stop when the kernel's own interval is that narrow, relative
   double confidence = 0.95;
-  double min_sample_secs = 50e-6;    // a sample repeats the kernel until it lasts that long
-  std::uint32_t visit_samples = 10;  // samples of one visit
+  double min_sample_secs = 50e-6;   // a sample repeats the kernel until it lasts that long
+  std::uint32_t visit_samples = 5;  // samples of one visit
   std::uint32_t max_visits = 60;
   std::size_t reference_every = 20;  // visits between two of the reference kernel; 0: no drift correction
-  double baseline_secs = 1.0;        // of reference visits first: they show the undisturbed speed
-  std::size_t block = 100;           // kernels that are interleaved with one another
+  double baseline_secs = 1.0;        // of reference visits first
+  double checkpoint_secs = 10;       // between two tellings of what is not finished yet
+  // Kernels that are interleaved with one another. All of them: a kernel's visits are spread over the
+  // session, and see as much of the machine's wander as another session's would.
+  std::size_t block = SIZE_MAX;
   std::uint64_t seed = 1;
 };
 
 // One kernel as measured: seconds of one run, drift divided out.
 struct Measured {
   std::size_t kernel = 0;
-  Summary summary;      // over all samples
+  Summary summary;      // over the samples that count
   double estimate = 0;  // median of the visits' medians
-  Range interval;       // of the estimate
+  Range interval;       // of the estimate, for this device: with the speed's wander in the session
+  Range own;            // of the estimate at the session's speed: what `steady` is judged by
   bool has_interval = false;
-  bool steady = false;  // the interval is as narrow as asked for
+  bool steady = false;       // its own interval is as narrow as asked for
+  bool provisional = false;  // told before the session's end: the baseline may change, visits may be added
   std::size_t visits = 0;
+  std::size_t counted = 0;                 // visits at the undisturbed speed
   std::uint32_t inner = 1;                 // runs in a sample
   double drift = 1;                        // median factor that was divided out
   double spent = 0;                        // seconds on the device
   std::string failure = {};                // why there is no number; everything above is then without meaning
   std::vector<double> visit_medians = {};  // raw, in order, before drift was divided out
+  std::vector<double> visit_references = {};  // the reference kernel's time around each visit
+};
+
+// Visits of a kernel in a session that was interrupted.
+struct EarlierVisits {
+  std::size_t kernel = 0;
+  std::vector<double> medians;
+  std::vector<double> references;
+  double spent = 0;
 };
 
 // What the caller hears and decides. A kernel that crashed its agent is given up, not the session.
 struct MeasureHooks {
-  std::function<void(const Measured&)> done;  // each kernel as soon as it is finished
+  // Each kernel as soon as it is finished and, provisionally, every now and then before; once more at the end
+  // where the baseline has changed what it says.
+  std::function<void(const Measured&)> done;
   std::function<bool(const Error&)> recover;  // true: the bench works again, go on with the rest
-  std::function<bool()> stop;                 // true: end early, finished kernels are kept
+  std::function<bool()> stop;                 // true: end early, what was measured is told
+  // After every visit to a reference kernel, with the median of its samples in seconds. May be empty.
+  std::function<void(std::size_t kernel, double seconds)> reference = {};
 };
 
-// Measures `kernels` (indices the bench knows): in blocks, in rounds of random order, with visits of the
-// `reference` kernel between them whose slow or fast spells are divided out. A kernel is finished when its
-// interval is narrow enough and it has num_runs samples, or when max_secs are spent. Fails when the bench
-// cannot recover.
-Result<void> measure(const Bench& bench, std::span<const std::size_t> kernels, std::size_t reference,
-                     const MeasureOptions& options, const MeasureHooks& hooks);
-
-// Factor by which the device is slower than usual at each of `times`: the median of the three nearest
-// reference visits over `usual`. `reference_times` ascend.
-std::vector<double> drift_factors(std::span<const double> times, std::span<const double> reference_times,
-                                  std::span<const double> reference_values, double usual);
+// Measures `kernels` (indices the bench knows) in rounds of random order, with visits of the `reference`
+// kernel between them (drift.h says what for). A kernel is finished when its interval is narrow enough and it
+// has num_runs samples, or when max_secs are spent. `earlier` visits count; `references` are others of the
+// same session. Returns the baseline. Fails when the bench cannot recover.
+Result<Baseline> measure(const Bench& bench, std::span<const std::size_t> kernels, std::size_t reference,
+                         const MeasureOptions& options, const MeasureHooks& hooks,
+                         std::span<const EarlierVisits> earlier = {},
+                         std::span<const double> references = {});
 
 }  // namespace nas::latency

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -74,6 +75,11 @@ Result<KernelRecord> read_record(const ordered_json& line, const std::string& wh
   visit_fields(record, [&](const char* key, auto& value) {
     if (!take(line, key, value)) missing = missing == nullptr ? key : missing;
   });
+  // Not in files of earlier versions.
+  if (!take(line, "own_low", record.own_low)) record.own_low = record.low;
+  if (!take(line, "own_high", record.own_high)) record.own_high = record.high;
+  take(line, "provisional", record.provisional);
+  take(line, "visit_references", record.visit_references);
   if (missing != nullptr)
     return usage_error(std::string("a record needs ") + missing + ", found none", where);
   if (KernelEnergy energy; take(line, "nanojoules", energy.nanojoules)) {
@@ -88,16 +94,42 @@ Result<KernelRecord> read_record(const ordered_json& line, const std::string& wh
   return record;
 }
 
+Result<DeviceState> read_state_line(const ordered_json& line, const std::string& where) {
+  DeviceState state;
+  if (!take(line, "time", state.time) || !take(line, "references", state.references) ||
+      state.references.empty())
+    return usage_error("a state needs time and references, found less", where);
+  for (const auto& [kernel, value] : state.references)
+    if (!(value > 0))
+      return usage_error("a reference's value must be above 0, found " + std::to_string(value), where);
+  for (const auto& [key, target] :
+       {std::pair{"clock_mhz", &state.clock_mhz}, {"celsius", &state.celsius}, {"load", &state.load}})
+    if (double value = 0; line.contains(key)) {
+      if (!take(line, key, value))
+        return usage_error(std::string("a state's ") + key + " must be a number, found something else",
+                           where);
+      *target = value;
+    }
+  return state;
+}
+
+// Is `later` the same measuring as `earlier`, with visits added or none?
+bool goes_on(const KernelRecord& earlier, const KernelRecord& later) {
+  return earlier.failure.empty() && later.visit_medians.size() >= earlier.visit_medians.size() &&
+         std::equal(earlier.visit_medians.begin(), earlier.visit_medians.end(), later.visit_medians.begin());
+}
+
 void put(Session& session, KernelRecord record) {
   for (KernelRecord& known : session.kernels)
     if (known.signature == record.signature) {
+      record.redone = known.redone + (goes_on(known, record) ? 0 : 1);
       known = std::move(record);
       return;
     }
   session.kernels.push_back(std::move(record));
 }
 
-Result<void> append(int fd, const std::string& line, const std::filesystem::path& path) {
+Result<void> append(int fd, const std::string& line, const std::filesystem::path& path, bool safe = true) {
   std::size_t done = 0;
   while (done < line.size()) {
     const ssize_t put = ::write(fd, line.data() + done, line.size() - done);
@@ -106,7 +138,7 @@ Result<void> append(int fd, const std::string& line, const std::filesystem::path
       return Error{std::string("cannot write the session file: ") + std::strerror(errno), path.string()};
     done += static_cast<std::size_t>(put);
   }
-  if (::fdatasync(fd) != 0)
+  if (safe && ::fdatasync(fd) != 0)
     return Error{std::string("cannot write the session file: ") + std::strerror(errno), path.string()};
   return {};
 }
@@ -138,13 +170,25 @@ std::string to_line(const KernelRecord& record) {
   ordered_json line{{"signature", record.signature}};
   if (!record.failure.empty())
     line["failure"] = record.failure;
-  else
+  else {
     visit_fields(record, [&](const char* key, const auto& value) { line[key] = value; });
+    if (record.own_high > 0) line["own_low"] = record.own_low, line["own_high"] = record.own_high;
+    if (record.provisional) line["provisional"] = true;
+    if (!record.visit_references.empty()) line["visit_references"] = record.visit_references;
+  }
   if (record.energy) {
     line["nanojoules"] = record.energy->nanojoules;
     line["energy_source"] = record.energy->source;
   }
   return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+std::string to_line(const DeviceState& state) {
+  ordered_json json{{"time", state.time}, {"references", state.references}};
+  if (state.clock_mhz) json["clock_mhz"] = *state.clock_mhz;
+  if (state.celsius) json["celsius"] = *state.celsius;
+  if (state.load) json["load"] = *state.load;
+  return ordered_json{{"state", json}}.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 Result<Session> parse_session(const std::string& text, const std::string& where) {
@@ -164,6 +208,9 @@ Result<Session> parse_session(const std::string& text, const std::string& where)
       session.info = std::move(info);
     } else if (std::map<std::string, std::string> more; take(line, "context", more)) {
       for (auto& [key, value] : more) session.info.context[key] = std::move(value);
+    } else if (line.contains("state")) {
+      NAS_TRY(state, read_state_line(line["state"], place));
+      session.states.push_back(std::move(state));
     } else {
       NAS_TRY(record, read_record(line, place));
       put(session, std::move(record));
@@ -206,8 +253,14 @@ Result<SessionLog> SessionLog::open(const std::filesystem::path& path, const Ses
 }
 
 Result<void> SessionLog::add(const KernelRecord& record) {
-  NAS_CHECK(append(fd_, to_line(record), path_));
+  NAS_CHECK(append(fd_, to_line(record), path_, !record.provisional));
   put(session_, record);
+  return {};
+}
+
+Result<void> SessionLog::add(const DeviceState& state) {
+  NAS_CHECK(append(fd_, to_line(state), path_, false));
+  session_.states.push_back(state);
   return {};
 }
 

@@ -308,12 +308,11 @@ at::Tensor RoundedNetwork::finish(std::size_t i, at::Tensor y, const std::vector
   const std::int32_t zero = start_.tensors[i + 1].zero;
   if (op.kind == DeployedKind::max_pool) return y;
   if (op.kind == DeployedKind::average_pool) {
-    // Integer code averages steps and rounds half away from zero.
+    // Integer code averages steps and rounds ties to an even number of them.
     const double n = op.kernel == 0 ? op.in.height * op.in.width : op.kernel * op.kernel;
     const at::Tensor step = step_of(grid_[owner_[i + 1]], leaves).detach();
-    const at::Tensor mean = ((y.detach() / step + zero) * n).round() / n;
-    const at::Tensor rounded = (mean.abs() + 0.5).floor() * mean.sign();
-    return plus_constant(y, (rounded - zero) * step, offsets);
+    const at::Tensor mean = (y.detach() / step * n).round() / n;
+    return plus_constant(y, mean.round() * step, offsets);
   }
   if (has_before(start_.deployment, i))
     y = round_tensor(y, start_.tensors.size() + i, start_.before[i].zero, leaves, offsets);

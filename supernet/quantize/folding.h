@@ -20,4 +20,9 @@ struct FoldedNetwork {
 // Fails where deploy() does, and on a network whose tensors do not fit its layers.
 Result<FoldedNetwork> fold(const TrainedNetwork& trained);
 
+// The way back: `trained`, of which `folded` was made, with the weights that `folded` has now. Batch norms
+// are left with nothing but their shift, and a convolution that has neither batch norm nor bias gets a bias.
+// fold() of the outcome is `folded` again, but for the last bit of a float.
+TrainedNetwork unfold(TrainedNetwork trained, const FoldedNetwork& folded);
+
 }  // namespace nas::supernet

@@ -12,12 +12,12 @@ using Values = std::vector<float>;
 
 bool is_average(const DeployedOp& op) { return op.kind == DeployedKind::average_pool; }
 
-// Integer code averages grid steps and rounds half away from zero; sums of steps are whole numbers, which
-// undoes the errors of the float mean.
+// Integer code averages grid steps and rounds ties to an even number of steps from zero; sums of steps are
+// whole numbers, which undoes the errors of the float mean.
 void snap_average(Values& values, const Quantization& grid, std::int32_t positions) {
   for (float& v : values) {
-    const double sum = std::rint((v / grid.scale + grid.zero) * positions);
-    v = static_cast<float>(grid.scale * (std::round(sum / positions) - grid.zero));
+    const double sum = std::rint(v / grid.scale * positions);
+    v = static_cast<float>(grid.scale * std::rint(sum / positions));
   }
 }
 

@@ -57,16 +57,44 @@ TEST_F(Completion, BashOffersCommandsOptionsAndTheirValues) {
   EXPECT_EQ(offered("hwnas completion f"), "fish\n");
 }
 
-TEST_F(Completion, EveryShellThatIsHereTakesItsScript) {
-  EXPECT_EQ(sh("bash -n " + file("completion bash", "c.bash")).code, 0);
-  for (const std::string shell : {"zsh", "fish"}) {
-    const std::string script = file("completion " + shell, "c." + shell);
-    if (sh("command -v " + shell).code == 0) {
-      EXPECT_EQ(sh(shell + " -n " + script).code, 0) << shell;
-    }
-    EXPECT_THAT(sh("cat " + script).text, HasSubstr("hwnas space"));
-  }
+TEST_F(Completion, ShellsThatAreUnknownAreRefused) {
   EXPECT_EQ(sh(std::string(HWNAS_PROGRAM) + " completion tcsh").code, 2);
+}
+
+TEST_F(Completion, FishOffersTheSame) {
+  const std::string script = file("completion fish", "c.fish");
+  EXPECT_THAT(sh("cat " + script).text, HasSubstr("hwnas space"));
+  if (sh("command -v fish").code != 0) GTEST_SKIP() << "no fish here";
+  const auto offers = [&](const std::string& line) {
+    return sh("cd " + folder_.string() + "; HOME=. fish --no-config -c 'source " + script +
+              "; complete -C \"" + line + "\" | cut -f1'")
+        .text;
+  };
+  EXPECT_EQ(offers("hwnas sho"), "show\n");
+  EXPECT_EQ(offers("hwnas space co"), "cost\ncount\n");
+  EXPECT_EQ(offers("hwnas space cost --lay"), "--layers\n");
+  EXPECT_EQ(offers("hwnas front --format j"), "json\njsonl\n");
+  EXPECT_EQ(offers("hwnas completion f"), "fish\n");
+}
+
+// zsh's own helpers print what they are given; without a terminal there is no line to complete.
+TEST_F(Completion, ZshOffersTheSame) {
+  const std::string script = file("completion zsh", "c.zsh");
+  EXPECT_THAT(sh("cat " + script).text, HasSubstr("hwnas space"));
+  if (sh("command -v zsh").code != 0) GTEST_SKIP() << "no zsh here";
+  const auto offers = [&](const std::string& words, int current, const std::string& prefix) {
+    return sh("zsh -f -c 'compdef() { [[ $1 == _hwnas && $2 == hwnas ]] || echo wrong; }; _files() { : }; "
+              "_describe() { print -l -- \"${(@P)2}\" }; source " +
+              script + "; words=(" + words + "); CURRENT=" + std::to_string(current) +
+              "; _hwnas' | cut -d: -f1 | grep -e \"^" + prefix + "\"")
+        .text;
+  };
+  EXPECT_EQ(offers("hwnas sho", 2, "sho"), "show\n");
+  EXPECT_EQ(offers("hwnas space co", 3, "co"), "count\ncost\n");
+  EXPECT_EQ(offers("hwnas space cost --lay", 4, "--lay"), "--layers\n");
+  EXPECT_EQ(offers("hwnas front --for", 3, "--for"), "--format\n");
+  EXPECT_EQ(offers("hwnas front --format j", 4, "j"), "json\njsonl\n");
+  EXPECT_EQ(offers("hwnas completion f", 3, "f"), "fish\n");
 }
 
 TEST_F(Completion, TheManualFormatsWithoutWarningsAndNamesEveryCommand) {
@@ -86,6 +114,9 @@ TEST_F(Completion, ShowDrawsANetworkAndRefusesWhatIsNone) {
   const std::string program = HWNAS_PROGRAM;
   ASSERT_EQ(sh(program + " show largest --space tiny --svg " + svg).code, 0);
   EXPECT_THAT(sh("cat " + svg).text, HasSubstr("class=\"kernel\""));
+  EXPECT_EQ(sh(program + " show largest --space tiny --svg").text, sh("cat " + svg).text);
+  EXPECT_THAT(sh(program + " show largest --space tiny --dot").text, HasSubstr("digraph"));
+  EXPECT_THAT(sh(program + " show r=20:d=1,1,1").text, HasSubstr("needs --space"));
   EXPECT_EQ(sh(program + " show nothing").code, 2);
   const std::string run = (folder_ / "run").string();
   std::filesystem::create_directories(run);
@@ -100,6 +131,13 @@ TEST_F(Completion, ShowDrawsANetworkAndRefusesWhatIsNone) {
   EXPECT_THAT(curves, HasSubstr("█▇▆▅▄▃▂▁"));
   EXPECT_THAT(curves, HasSubstr("▁▂▃▄▅▆▇█"));
   EXPECT_EQ(sh(program + " show nothing --space tiny").code, 2);
+}
+
+TEST_F(Completion, AReportOfAnEmptyProjectSaysSo) {
+  const Ran ran = sh(std::string(HWNAS_PROGRAM) + " -C " + folder_.string() + " report");
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_THAT(ran.text, HasSubstr("report in report.html: empty"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "report.html"));
 }
 
 }  // namespace

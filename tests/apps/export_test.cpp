@@ -78,6 +78,24 @@ TEST_F(Export, WritesEveryFormAndVerifyFindsThemEqualUntilAFileIsChanged) {
   EXPECT_THAT(errors_, HasSubstr("model.int8.tflite: error: was changed after the export"));
 }
 
+TEST_F(Export, FormsAfterQuantisationAwareTrainingComeFromOneSetOfWeights) {
+  train();
+  ASSERT_EQ(
+      hwnas(
+          "-f json export smallest --run net --test-images 40 --calibration min_max --finetune 0.2 --qat 0.2 "
+          "--out trained"),
+      0)
+      << errors_;
+  EXPECT_EQ(Json::parse(output_)["forms"].size(), 7U);
+  const Json manifest = Json::parse(bytes("trained/manifest.json"));
+  EXPECT_EQ(manifest["provenance"]["qat_epochs"], 0.2);
+  EXPECT_THAT(manifest["provenance"]["note"].get<std::string>(), HasSubstr("trained quantisation-aware"));
+  EXPECT_TRUE(manifest["metrics"].contains("top1_before_qat"));
+  ASSERT_EQ(hwnas("-f json verify trained"), 0) << errors_ << output_;
+  for (const Json& row : Json::parse(output_))
+    EXPECT_THAT(row["state"].get<std::string>(), AnyOf("equal", "not run")) << row.dump();
+}
+
 TEST_F(Export, SaysWhatIsWrongAndLeavesNoHalfFolder) {
   train();
   EXPECT_EQ(hwnas("export middle --run net --to onnx,coreml --out exports/"), 2);

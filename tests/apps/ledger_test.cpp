@@ -127,7 +127,7 @@ TEST_F(LedgerTest, TheSameCommandIsTheSameRunAndAChangedOneSetsTheOldAside) {
   ASSERT_TRUE(search().ok());
   ASSERT_TRUE(search().ok());
   EXPECT_EQ(listed("runs").size(), 1U);
-  configure("30evals");
+  configure("10evals");
   EXPECT_FALSE(search().ok()) << "the folder holds another question";
   fs::remove_all(project_ / "runs/toy");
   ASSERT_TRUE(search().ok());

@@ -117,6 +117,15 @@ TEST_F(Line, RunsOnceKeepsWhatIsValidAndRedoesOnlyWhatAChangeTouches) {
     if (row["runtime"].get<std::string>().find("mps2-an386") != std::string::npos)
       counted = row["instructions"];
   EXPECT_NEAR(predicted / counted, 1, 0.01);
+  // So do the stage `check`, which measured whole networks of the front on the board, and what it left for
+  // `try`.
+  ASSERT_EQ(hwnas("-f json try m4 m4:best"), 0) << errors_;
+  std::map<std::string, Json> measured;
+  const Json tried = Json::parse(output_);
+  for (const Json& metric : tried["metrics"]) measured[metric["metric"]] = metric["measured"];
+  ASSERT_TRUE(measured["minstr"].is_number()) << output_;
+  EXPECT_NEAR(1e6 * measured["minstr"].get<double>() / counted, 1, 0.01);
+  EXPECT_TRUE(measured["top1"].is_number());
   // Another limit: training, sweep and profile stay.
   std::string text = kProject;
   text.replace(text.find("\"minstr\": 3"), 11, "\"minstr\": 1");

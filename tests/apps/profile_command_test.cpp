@@ -58,8 +58,8 @@ TEST(ProfileCommand, KilledItGoesOnAndTheStoreHoldsEveryMeasurement) {
   const auto rows = results::kernel_times(*store, sessions->front().id, true);
   ASSERT_EQ(rows->size(), kKernels);
   for (const results::KernelTime& row : *rows) {
-    EXPECT_GT(row.median, 0) << row.signature;
-    EXPECT_FALSE(row.samples.empty()) << row.signature;
+    EXPECT_GT(row.time.median, 0) << row.signature;
+    EXPECT_FALSE(row.time.samples.empty()) << row.signature;
   }
   fs::remove_all(project);
 }

@@ -157,7 +157,7 @@ TEST_F(SearchCommands, WhatCannotBeScoredIsToldWithItsReason) {
   const std::string file = config(c);
   std::ofstream(project_ / "holes.csv") << "g1,g2,top1\n3,1,70\n5,1,nan\n3,2,69\n";
   EXPECT_EQ(hwnas("search " + file + " -f json"), 6);
-  EXPECT_THAT(errors_, HasSubstr("1 candidates failed, the first: top1 is nan, required a finite number"));
+  EXPECT_THAT(errors_, HasSubstr("1 candidate failed, the first: top1 is nan, required a finite number"));
   ASSERT_EQ(json::parse(output_).size(), 1u);
   EXPECT_EQ(json::parse(output_)[0]["top1"], 70);
   std::ofstream(project_ / "holes.csv") << "g1,g2,top1\n3,1,nan\n";

@@ -84,6 +84,30 @@ TEST_F(SupernetSearch, CandidatesHaveTheAccuracyThatEvaluateMeasuresAndAreNotMea
   EXPECT_EQ(*read_file(project_ / "runs/again/front.json"), *read_file(project_ / "runs/evolved/front.json"));
 }
 
+TEST_F(SupernetSearch, CheckSaysWhereTheFrontsPredictionsAndTheTestImagesDisagree) {
+  ASSERT_EQ(hwnas("search " + config("judged", "random", 8)), 0) << said_;
+  ASSERT_EQ(hwnas("check judged --run runs/supernet --networks 3 -f json"), 0) << said_;
+  const json checked = json::parse(output_);
+  ASSERT_FALSE(checked.empty());
+  EXPECT_LE(checked.size(), 3u);
+  EXPECT_THAT(said_, HasSubstr("top1 predicted against measured on the test split: "));
+  EXPECT_THAT(said_, HasSubstr("farthest is r="));
+  EXPECT_EQ(said_.find("./runs"), std::string::npos) << said_;
+  const std::string arch = checked[0]["network"];
+  ASSERT_EQ(hwnas("evaluate \"" + arch + "\" --run runs/supernet --split test -f json"), 0) << said_;
+  EXPECT_EQ(json::parse(output_)[0]["top1"], checked[0]["top1"]);
+  ASSERT_EQ(hwnas("try judged \"" + arch + "\" -f json"), 0) << said_;
+  const json tried = json::parse(output_);
+  for (const json& metric : tried["metrics"])
+    if (metric["metric"] == "top1") {
+      EXPECT_EQ(metric["measured"], checked[0]["top1"]);
+    }
+  EXPECT_EQ(hwnas("check juged --run runs/supernet"), 2);
+  EXPECT_THAT(said_, HasSubstr("did you mean \"judged\"?"));
+  EXPECT_EQ(hwnas("check judged --run runs/nowhere"), 2);
+  EXPECT_THAT(said_, HasSubstr("nowhere"));
+}
+
 TEST_F(SupernetSearch, SuccessiveHalvingSpendsFewImagesOnMostCandidates) {
   ASSERT_EQ(hwnas("search " + config("halved", "successive-halving", 13) + " -f json"), 0) << said_;
   std::map<double, int> by_fidelity;

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { openBrowser, openPage } from './browser.mjs';
-import { hwnas, newProject, program, report, searchConfig, writeRun } from './project.mjs';
+import { hwnas, newProject, program, report, searchConfig, writeRun, writeSession } from './project.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const folders = [];
@@ -128,6 +128,45 @@ test('a project shows its searches, with baselines, stages, hashes and its own n
     assert.deepEqual(hashes, data.files.map((f) => f.sha256));
     assert.ok(hashes.length > 4 && hashes.every((k) => /^[0-9a-f]{64}$/.test(k)));
     assert.match(await page.locator('#provenance .copyable code').first().textContent(), /^hwnas .*report -o /);
+  });
+});
+
+test('a session shows how its device was over the time of measuring', async () => {
+  const folder = project('sessions');
+  // Ten states 0.2 s apart, an hour's pause, ten more; the device slows down by 1 % a state and warms up.
+  const states = Array.from({ length: 20 }, (_, i) => ({ time: 1.7e9 + 0.2 * i + (i > 9 ? 3600 : 0), references: { 'kernel 1': 2000 * (1 + 0.01 * i) }, load: 2, ...(i > 4 ? { clock_mhz: 1800, celsius: 40 + i } : {}) }));
+  writeSession(folder, 'phone', { states });
+  writeSession(folder, 'silent', { states: states.map(({ time, references }) => ({ time, references })) });
+  writeSession(folder, 'older');
+  writeSession(folder, 'counted', { unit: 'instructions' });
+  await opened(report(folder), {}, async (page) => {
+    const menu = page.locator('#quality select').first();
+    const choose = async (name) => menu.selectOption({ label: name });
+    const words = () => page.locator('#quality').textContent();
+    assert.notEqual(await menu.evaluate((e) => e.selectedOptions[0].textContent), 'counted', 'at first one that was timed');
+    await choose('phone');
+    await drawn(page, 'climate');
+    const slower = await series(page, 'drift', 'reference kernel');
+    assert.equal(slower.length, 20);
+    // The fastest tenth is between the second and the third: 1.019; the pause is cut out.
+    slower.forEach(([t, v], i) => {
+      assert.ok(Math.abs(t - 0.2 * (i > 9 ? i - 1 : i)) < 1e-5);
+      assert.ok(Math.abs(v - 100 * ((1 + 0.01 * i) / 1.019 - 1)) < 1e-9);
+    });
+    assert.deepEqual((await series(page, 'drift', 'load')).map((p) => p[1]), Array(20).fill(2));
+    assert.deepEqual((await series(page, 'climate', 'temperature')).map((p) => p[1]), states.map((s) => s.celsius ?? null));
+    assert.deepEqual((await series(page, 'climate', 'clock')).map((p) => p[1]), states.map((s) => s.clock_mhz ?? null));
+    await choose('silent');
+    assert.match(await words(), /Clock and temperature are not readable on this device/);
+    assert.equal((await series(page, 'drift', 'load')).length, 0);
+    assert.equal((await series(page, 'drift', 'reference kernel')).length, 20);
+    await choose('older');
+    assert.match(await words(), /holds no states of its device/);
+    await choose('counted');
+    assert.match(await words(), /instructions do not drift/);
+    // Without a search the page prints and changes its colours all the same.
+    await page.emulateMedia({ colorScheme: 'dark' });
+    assert.ok((await page.pdf({ format: 'A4' })).length > 10_000);
   });
 });
 
@@ -273,10 +312,22 @@ for (const [name, make] of Object.entries(odd))
 
 test('no text of a user becomes markup or script', async () => {
   const folder = project('hostile');
-  const metrics = [{ name: 'accuracy', unit: hostile, source: 'measured' }, { name: 'ms', unit: hostile, source: 'predicted' }];
-  const rows = rowsOf(40, (i) => ({ accuracy: i / 100, ms: 1 + (i % 9) })).map((r, i) => ({ ...r, arch: `${hostile}=${i}:${hostile}` }));
+  const metrics = [{ name: hostile, unit: hostile, source: 'measured' }, { name: 'ms', unit: hostile, source: 'predicted' }];
+  const problem = { objectives: [{ metric: hostile, goal: 'max' }, { metric: 'ms', goal: 'min' }], constraints: [{ metric: 'ms', max: 8 }] };
+  const rows = rowsOf(40, (i) => ({ [hostile]: i / 100, ms: 1 + (i % 9) })).map((r, i) => ({ ...r, arch: `${hostile}=${i}:${hostile}` }));
   rows.push({ genes: [199, 1, 1], failure: hostile, arch: hostile });
-  writeRun(folder, '<img src=x onerror=alert(2)>', rows, { space: hostile, strategy: hostile, metrics, config: { [hostile]: hostile } });
+  writeRun(folder, '<img src=x onerror=alert(2)>', rows, { space: hostile, strategy: hostile, metrics, problem, config: { [hostile]: hostile } });
+  const put = (name, ...lines) => {
+    mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
+    writeFileSync(path.join(folder, name), lines.map((l) => `${JSON.stringify(l)}\n`).join(''));
+  };
+  put('runs/<img src=x onerror=alert(2)>/predictions.jsonl', ...rows.slice(0, 9).map((r) => ({ arch: r.arch, device: hostile, metric: hostile, unit: hostile, predicted: 2, measured: 3 })));
+  put('net/config.json', { space: hostile, data: hostile, recipe: hostile, seed: hostile });
+  put('net/metrics.jsonl', ...[1, 2, 3].map((epoch) => ({ step: epoch, phase: hostile + epoch, epoch, paths: [{ genotype: hostile, loss: 1, accuracy: 0.5 }] })), { step: 4, split: 'validation', score: { network: hostile, top1: 0.5, images: 3 } });
+  put('exports/e/manifest.json', { architecture: { genotype: hostile }, metrics: { [hostile]: { value: 1, unit: hostile, source: hostile } } });
+  put('exports/e/parity.json', [{ [hostile]: hostile }]);
+  put('.hwnas/stages/a.json', { stage: hostile, seconds: 1, peak_kilobytes: 1 });
+  for (const name of ['one', 'two']) writeSession(folder, name, { device: hostile, kernels: [hostile, `${hostile}2`], context: { [hostile]: hostile, [`before.${hostile}`]: hostile }, states: [1, 2, 3].map((time) => ({ time, references: { [hostile]: 5, [`${hostile}2`]: 6 }, celsius: 40 })) });
   const out = path.join(folder, 'report.html');
   hwnas(folder, 'report', '--title', hostile, '-o', out);
   await opened(`file://${out}`, {}, async (page) => {
@@ -284,9 +335,14 @@ test('no text of a user becomes markup or script', async () => {
     page.on('dialog', (d) => { ++alerts; d.dismiss(); });
     await page.evaluate(() => { for (const f of window.hwnas.figures.values()) f.start(); });
     await page.evaluate(() => window.hwnas.app.select(3));
-    await drawn(page, 'front');
-    const box = await page.locator('[data-chart="front"]').boundingBox();
-    for (let i = 1; i < 8; ++i) await page.mouse.move(box.x + (box.width * i) / 8, box.y + box.height / 2);
+    await page.keyboard.press('Escape');
+    const charts = await page.evaluate(() => [...window.hwnas.figures.values()].filter((f) => !f.host.hidden && !f.host.closest('[hidden]')).map((f) => f.id));
+    for (const id of ['front', 'prediction', 'drift', 'climate', 'training-loss']) assert.ok(charts.includes(id), id);
+    for (const id of charts) {
+      await drawn(page, id);
+      const box = await page.locator(`[data-chart="${id}"]`).boundingBox();
+      for (let i = 1; i < 8; ++i) await page.mouse.move(box.x + (box.width * i) / 8, box.y + box.height / 2);
+    }
     assert.equal(await page.locator('h1').textContent(), hostile);
     assert.equal(await page.locator('img').count(), 0);
     assert.equal(alerts, 0);
@@ -327,13 +383,33 @@ for (const scheme of ['light', 'dark'])
 
 test('prints', async () => {
   await opened(mineUrl, { scheme: 'dark' }, async (page) => {
-    const pdf = await page.pdf({ format: 'A4' });
-    assert.ok(pdf.length > 50_000);
-    // On paper every picture is there, in the colours of paper.
+    for (const format of ['A4', 'Letter']) assert.ok((await page.pdf({ format })).length > 50_000);
+    // Every picture is on paper, in its width and colours, as one opaque image that nobody has to wait for.
+    const paper = await page.evaluate(() => {
+      dispatchEvent(new Event('beforeprint'));
+      return [...window.hwnas.figures.values()].filter((f) => !f.host.hidden && !f.host.closest('[hidden]')).map((f) => {
+        const image = f.host.querySelector('canvas.print'), data = image.getContext('2d').getImageData(0, 0, image.width, image.height).data;
+        let ink = 0;
+        for (let i = 0; i < data.length; i += 4) if (data[i] < 250 || data[i + 1] < 250 || data[i + 2] < 250) ++ink;
+        return { id: f.id, corner: [...data.slice(0, 4)], width: image.width / 3, ink: ink / (image.width * image.height) };
+      });
+    });
+    assert.ok(paper.length > 6);
+    for (const image of paper) {
+      assert.deepEqual(image.corner, [255, 255, 255, 255], image.id);
+      assert.ok(image.width > 250 && image.width <= 703, `${image.id}: ${image.width}`);
+      assert.ok(image.ink > 0.005, `${image.id}: ${image.ink}`);
+    }
+    await page.setViewportSize({ width: 703, height: 1000 });  // what A4 has between its margins
     await page.emulateMedia({ media: 'print' });
-    await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
-    assert.ok(await page.evaluate(() => [...window.hwnas.figures.values()].every((f) => f.host.hidden || f.chart !== undefined)));
-    assert.equal(await page.evaluate(() => document.querySelector('nav').offsetHeight), 0);
+    assert.deepEqual(await page.evaluate(() => ({ wide: document.documentElement.scrollWidth > 703, nav: document.querySelector('nav').offsetHeight, tools: document.querySelector('.tools').offsetHeight, closed: [...document.querySelectorAll('#provenance details')].filter((d) => !d.open).length })),
+      { wide: false, nav: 0, tools: 0, closed: 0 });
+    // And back on the screen.
+    await page.emulateMedia({ media: 'screen' });
+    assert.deepEqual(await page.evaluate(() => {
+      dispatchEvent(new Event('afterprint'));
+      return { images: document.querySelectorAll('canvas.print').length, paper: document.documentElement.className, open: document.querySelectorAll('#provenance details[open]').length };
+    }), { images: 0, paper: '', open: 0 });
   });
 });
 
@@ -363,7 +439,7 @@ test('the live page grows while a search runs, and goes on after its server was 
     const port = new URL(server.url).port;
     const { page, context } = await openPage(browser, server.url, { allow: [server.url] });
     const count = () => page.evaluate(() => window.hwnas.app.run.size);
-    const grows = async (from) => page.waitForFunction((n) => window.hwnas.app.run.size > n, from, { timeout: 15000 });
+    const grows = async (from) => page.waitForFunction((n) => window.hwnas.app.run.size > n, from, { timeout: 60000 });  // of a machine that may be full
     const first = await count();
     await grows(first);
     server.child.kill('SIGKILL');

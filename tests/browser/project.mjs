@@ -43,6 +43,16 @@ export function writeRun(folder, name, rows, { space = 'none', strategy = 'nsga2
   writeFileSync(path.join(to, 'candidates.jsonl'), rows.map((r, i) => `${line(r, i)}\n`).join(''));
 }
 
+/** A session of `hwnas profile` by hand: some kernels, states as in the file. */
+export function writeSession(folder, name, { device = name, unit = 'ns', kernels = ['kernel 0', 'kernel 1', 'kernel 2'], context = { compiler: 'gcc' }, states = [] } = {}) {
+  const lines = [{ format: 'hwnas-session-1', id: name, device, profile: 'p', engine: 'c', precision: 'int8', unit, space: 'tiny', started: '2026-01-01T00:00:00Z', context },
+    ...states.map((state) => ({ state })),
+    ...kernels.map((signature, i) => [signature, 1000 * (i + 1)]).map(([signature, median]) => ({ signature, n: 60, visits: 6, median, low: unit === 'ns' ? 0.99 * median : median, high: unit === 'ns' ? 1.01 * median : median, mean: median, deviation: 1, min: median, p05: median, p90: median,
+      outliers: 0, inner: 1, drift: 1, spent: 1, steady: true, flash_bytes: 0, arena_bytes: 0, visit_medians: unit === 'ns' ? [median, 1.01 * median] : [], classes: {} }))];
+  mkdirSync(path.join(folder, 'sessions'), { recursive: true });
+  writeFileSync(path.join(folder, 'sessions', `${name}.jsonl`), lines.map((l) => `${JSON.stringify(l)}\n`).join(''));
+}
+
 export function report(folder, ...names) {
   const out = path.join(folder, 'report.html');
   hwnas(folder, 'report', ...names, '-o', out);

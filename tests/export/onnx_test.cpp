@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <optional>
 
 #include "devices/codegen/network.h"
 #include "devices/codegen/reference.h"
@@ -15,6 +17,7 @@
 #include "supernet/onnx/onnx_outputs.h"
 #include "supernet/quantize/float_executor.h"
 #include "supernet/quantize/quantize.h"
+#include "tests/export/agreement.h"
 #include "tests/export/random_network.h"
 
 // Exported ONNX in a runtime that others wrote: ONNX Runtime, from the npm package of package.json.
@@ -23,6 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing_support::gap;
+using testing_support::network_count;
 using testing_support::planes_of;
 using testing_support::random_images;
 using testing_support::random_network;
@@ -86,12 +91,6 @@ class OnnxRuntime : public testing::TestWithParam<Case> {
   fs::path folder_ = fs::temp_directory_path() / ("hwnas-onnx-" + std::to_string(::getpid()));
 };
 
-// Random sub-networks a space: one in every run, ten when asked for (HWNAS_TEST_NETWORKS=10).
-std::uint64_t network_count() {
-  const char* wanted = std::getenv("HWNAS_TEST_NETWORKS");
-  return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 1;
-}
-
 Genotype genotype_of(const SearchSpace& space, std::uint64_t index) {
   Rng rng(21, "onnx", 0, index);
   Genotype g = space.sample(rng);
@@ -102,9 +101,8 @@ Genotype genotype_of(const SearchSpace& space, std::uint64_t index) {
 TEST_P(OnnxRuntime, ComputesTheFloatAndTheIntegerNetworkAsOursDo) {
   const auto space = load_space(GetParam().space, {.classes = 10, .resolutions = {GetParam().resolution}});
   ASSERT_TRUE(space) << to_string(space.error());
-  for (std::uint64_t index = 0; index < network_count(); ++index) {
-    const auto trained = random_network(*space, genotype_of(*space, index), 5 + index);
-    const auto folded = supernet::fold(trained);
+  for (std::uint64_t index = 0; index < network_count(1); ++index) {
+    const auto folded = supernet::fold(random_network(*space, genotype_of(*space, index), 5 + index));
     ASSERT_TRUE(folded) << to_string(folded.error());
     const Shape in = folded->deployment.input;
     const auto images = random_images(in, kImages, 3 + index);
@@ -114,19 +112,19 @@ TEST_P(OnnxRuntime, ComputesTheFloatAndTheIntegerNetworkAsOursDo) {
     const std::vector<float> theirs = run(*model, images, in);
     ASSERT_EQ(theirs.size(), 10 * kImages);
     const supernet::FloatExecutor executor(*folded);
-    double largest = 0, difference = 0;
-    for (std::size_t i = 0; i < kImages; ++i) {
-      const auto ours = executor.run(images[i]);
-      for (std::size_t k = 0; k < 10; ++k) {
-        largest = std::max<double>(largest, std::abs(ours[k]));
-        difference = std::max<double>(difference, std::abs(ours[k] - theirs[10 * i + k]));
-      }
+    std::vector<float> exact;
+    for (const auto& image : images) {
+      const auto logits = executor.run(image);
+      exact.insert(exact.end(), logits.begin(), logits.end());
     }
+    const auto apart = gap(exact, theirs, 10);
+    std::printf("%s %d: ONNX Runtime %.2g\n", GetParam().space, static_cast<int>(index), apart.relative());
     // Random weights through attentivenas' many swishes magnify rounding; trained ones do not.
-    EXPECT_LE(difference / largest, std::string(GetParam().space) == "attentivenas" ? 5e-5 : 1e-5)
-        << GetParam().space;
+    EXPECT_LE(apart.relative(), std::string(GetParam().space) == "attentivenas" ? 5e-5 : 1e-5)
+        << GetParam().space << " " << index;
+    EXPECT_TRUE(apart.same);
 
-    if (!GetParam().integer) return;
+    if (!GetParam().integer) continue;
     const auto quantized = supernet::quantize(*folded, images, {.calibration = supernet::Calibration::mse});
     ASSERT_TRUE(quantized) << to_string(quantized.error());
     const auto integer = supernet::write_onnx(*quantized, {"int8", {}});
@@ -165,13 +163,35 @@ std::vector<std::int8_t> channels_last(const std::string& batch, const Shape& s,
   return values;
 }
 
+struct Tally {
+  std::size_t values = 0, apart = 0;
+  int farthest = 0;
+  int step = 1;  // what one step is worth behind the kind's steepest table
+};
+
+// Steps of the result that a step before the table can make; 1 where there is none.
+int steepest(const devices::codegen::Int8Params& params) {
+  int step = 1;
+  if (params.table)
+    for (std::size_t i = 1; i < params.table->size(); ++i)
+      step = std::max(step, std::abs((*params.table)[i] - (*params.table)[i - 1]));
+  return step;
+}
+
+std::string kind_of(const DeployedOp& op) {
+  const char* kinds[] = {"conv", "depthwise", "fully connected", "add", "gate", "mean", "max", "activation"};
+  std::string kind = kinds[static_cast<int>(op.kind)];
+  if (op.kind == DeployedKind::average_pool)
+    kind += std::to_string(op.kernel == 0 ? op.in.height * op.in.width : op.kernel * op.kernel);
+  return kind + " " + std::string(to_string(op.activation));
+}
+
 // Operation by operation, each from the inputs that ONNX Runtime itself had: no flipped value travels.
 TEST_P(OnnxRuntime, RoundsEveryOperationOfTheIntegerNetworkAsOursDoes) {
   const auto space = load_space(GetParam().space, {.classes = 10, .resolutions = {GetParam().resolution}});
   ASSERT_TRUE(space) << to_string(space.error());
-  // Sums of products, and the rest: means (ours round ties away from zero), adds, gates, tables.
-  std::size_t elements[2] = {}, apart[2] = {};
-  for (std::uint64_t index = 0; index < network_count(); ++index) {
+  std::map<std::string, Tally> tallies;
+  for (std::uint64_t index = 0; index < network_count(1); ++index) {
     const auto folded = *supernet::fold(random_network(*space, genotype_of(*space, index), 5 + index));
     const Shape in = folded.deployment.input;
     const auto images = random_images(in, kImages, 3 + index);
@@ -200,19 +220,26 @@ TEST_P(OnnxRuntime, RoundsEveryOperationOfTheIntegerNetworkAsOursDoes) {
             kernel.spec, std::get<devices::codegen::Int8Params>(kernel.params), input(0), input(1),
             devices::codegen::Rounding::single);
         const auto found = channels_last(theirs[i + 1], ops[i].out, image);
-        const bool sums = ops[i].part != DeployedPart::none && !needs_table(ops[i].activation);
-        elements[sums] += ours.size();
+        Tally& tally = tallies[kind_of(ops[i])];
+        tally.values += ours.size();
+        tally.step = std::max(tally.step, steepest(std::get<devices::codegen::Int8Params>(kernel.params)));
         for (std::size_t k = 0; k < ours.size(); ++k) {
-          apart[sums] += ours[k] != found[k];
-          ASSERT_LE(std::abs(ours[k] - found[k]), sums ? 1 : 2) << GetParam().space << " operation " << i;
+          tally.apart += ours[k] != found[k];
+          tally.farthest = std::max(tally.farthest, std::abs(ours[k] - found[k]));
         }
       }
     }
   }
-  std::printf("%s: sums %zu of %zu values a step apart, others %zu of %zu\n", GetParam().space, apart[1],
-              elements[1], apart[0], elements[0]);
-  EXPECT_LE(static_cast<double>(apart[1]), std::max(2.0, 1e-5 * static_cast<double>(elements[1])));
-  EXPECT_LE(static_cast<double>(apart[0]), std::max(2.0, 5e-2 * static_cast<double>(elements[0])));
+  for (const auto& [kind, tally] : tallies) {
+    std::printf("%s: %s: %zu of %zu values a step apart\n", GetParam().space, kind.c_str(), tally.apart,
+                tally.values);
+    EXPECT_LE(tally.farthest, tally.step) << kind;
+    // 1e-5 of the values, and of a kind with few of them a handful. ONNX Runtime's means go through floating
+    // point, where a tie may fall either way: 0.5 % of those of four values (ofa-resnet50d).
+    const double share = kind.starts_with("mean") ? 0.01 : 1e-5;
+    EXPECT_LE(static_cast<double>(tally.apart), std::max(4.0, share * static_cast<double>(tally.values)))
+        << kind;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Spaces, OnnxRuntime, testing::ValuesIn(kCases), [](const auto& one) {

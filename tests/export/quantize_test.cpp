@@ -59,6 +59,22 @@ int nas_main(void) {
 }
 )";
 
+// The same with 64 bytes behind the arena that must stay as they are.
+constexpr const char* kGuardedMain = R"(
+#include "nas_board.h"
+#include "net.h"
+static int8_t arena[NET_ARENA_BYTES + 64] __attribute__((aligned(16)));
+int nas_main(void) {
+  int i;
+  for (i = 0; i < 64; ++i) arena[NET_ARENA_BYTES + i] = 90;
+  if (nas_read_file("in.bin", net_input(arena), NET_INPUT_BYTES) != NET_INPUT_BYTES) return 1;
+  net_run(arena);
+  for (i = 0; i < 64; ++i)
+    if (arena[NET_ARENA_BYTES + i] != 90) return 3;
+  return nas_write_file("out.bin", net_output(arena), NET_OUTPUTS) == NET_OUTPUTS ? 0 : 2;
+}
+)";
+
 devices::emulator::Emulator emulator() {
   return devices::emulator::Emulator(std::filesystem::temp_directory_path() / "hwnas-test-cache");
 }
@@ -95,6 +111,30 @@ TEST(FoldedNetwork, ComputesWhatTheLayersDefine) {
       EXPECT_NEAR(stem[static_cast<std::size_t>((y * conv.out.width + x) * conv.out.channels + o)], expected,
                   1e-5);
     }
+}
+
+TEST(FoldedNetwork, GoesBackIntoTheLayersItCameFrom) {
+  // ofa's last convolution has neither batch norm nor bias, mcunet's squeezes have both parts.
+  for (const Case& c :
+       {Case{"tiny", 16}, Case{"cifar-mbv3", 24}, Case{"ofa-mbv3-w1.0", 32}, Case{"mcunet", 48}}) {
+    const SearchSpace space = space_of(c);
+    const auto trained = random_network(space, genotype_of(space, 1), 3);
+    auto changed = *fold(trained);
+    for (std::size_t i = 0; i < changed.weights.size(); ++i) {
+      Rng rng(8, "changed", i);
+      for (float& v : changed.weights[i].values) v *= static_cast<float>(rng.uniform(0.5, 1.5));
+      for (float& v : changed.weights[i].bias) v += static_cast<float>(rng.uniform(-0.1, 0.1));
+    }
+    const auto back = supernet::unfold(trained, changed);
+    const auto again = fold(back);
+    ASSERT_TRUE(again) << c.space << ": " << to_string(again.error());
+    ASSERT_EQ(again->weights.size(), changed.weights.size());
+    for (std::size_t i = 0; i < changed.weights.size(); ++i) {
+      for (std::size_t k = 0; k < changed.weights[i].values.size(); ++k)
+        ASSERT_FLOAT_EQ(again->weights[i].values[k], changed.weights[i].values[k]) << c.space << " " << i;
+      ASSERT_EQ(again->weights[i].bias, changed.weights[i].bias) << c.space << " " << i;
+    }
+  }
 }
 
 TEST(Quantize, KeepsTheLogitsCloseToTheFloatNetwork) {
@@ -143,6 +183,57 @@ TEST(Quantize, RefusesMissingWrongAndBrokenImages) {
   auto broken = random_images(folded.deployment.input, 1, 4);
   broken[0][5] = std::nanf("");
   EXPECT_THAT(quantize(folded, broken).error().message, testing::HasSubstr("not finite"));
+}
+
+TEST(GeneratedNetwork, RunsItsFirstOperationsInPatchesWithTheSameResultAndLessMemory) {
+  const auto runner = emulator();
+  const auto m4 = devices::emulator::find_board("mps2-an386");
+  ASSERT_TRUE(m4);
+  for (const Case& c : kCases) {
+    const SearchSpace space = space_of(c);
+    const auto folded = *fold(random_network(space, genotype_of(space, 1), 5));
+    const auto images = random_images(folded.deployment.input, 2, 6);
+    const auto quantized =
+        *quantize(folded, images, {.calibration = supernet::Calibration::min_max, .equalise = false});
+    const auto whole = *devices::codegen::generate_network(quantized, {.neon = false});
+    const auto input = on_grid(images[0], quantized.tensors[0]);
+    const auto expected = *devices::codegen::run_reference(quantized, input);
+    for (const std::int32_t grid : {2, 3}) {
+      const auto stage = devices::codegen::choose_patches(quantized, {.neon = false}, grid);
+      ASSERT_TRUE(stage) << c.space << ": " << to_string(stage.error());
+      const auto made = devices::codegen::generate_network(quantized, {.neon = false}, *stage);
+      ASSERT_TRUE(made) << to_string(made.error());
+      EXPECT_GE(made->patch_macs, 1) << c.space;
+      EXPECT_EQ(made->weight_bytes, whole.weight_bytes);
+      std::printf("%s: %zu operations in %d x %d windows: arena %lld of %lld bytes, %.2f times their MACs\n",
+                  c.space, stage->operations, grid, grid, static_cast<long long>(made->arena_bytes),
+                  static_cast<long long>(whole.arena_bytes), made->patch_macs);
+      const auto program = [&](std::vector<std::string> flags) {
+        return devices::emulator::Program{
+            {{"net.h", made->header}, {"net.c", made->source}, {"main.c", kGuardedMain}}, std::move(flags)};
+      };
+      devices::emulator::RunOptions options;
+      options.files["in.bin"] = bytes_of(input);
+      options.wanted = {"out.bin"};
+      const auto host = runner.build_host(program({"-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic"}));
+      ASSERT_TRUE(host) << to_string(host.error());
+      const auto on_host = runner.run_host(*host, options);
+      ASSERT_TRUE(on_host) << to_string(on_host.error());
+      EXPECT_EQ(on_host->exit_code, 0);
+      EXPECT_EQ(on_host->files.at("out.bin"), bytes_of(expected)) << c.space << " " << grid;
+      const auto firmware = runner.build(*m4, program({"-std=c99", "-O2"}));
+      if (!firmware) continue;
+      const auto on_board = runner.run(*m4, *firmware, options);
+      ASSERT_TRUE(on_board) << to_string(on_board.error());
+      EXPECT_EQ(on_board->exit_code, 0);
+      EXPECT_EQ(on_board->files.at("out.bin"), bytes_of(expected)) << c.space << " " << grid;
+    }
+    // Memory enough for whole layers asks for no stage.
+    const auto needed = devices::codegen::choose_patches(quantized, {.neon = false}, 0, whole.arena_bytes);
+    EXPECT_EQ(needed->operations, 0U);
+    const auto impossible = devices::codegen::choose_patches(quantized, {.neon = false}, 0, 16);
+    EXPECT_EQ(impossible.error().kind, ErrorKind::infeasible);
+  }
 }
 
 TEST(GeneratedNetwork, ComputesOnHostAndCortexM4WhatTheReferenceComputes) {

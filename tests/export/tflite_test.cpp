@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "devices/codegen/network.h"
 #include "devices/codegen/tflite_tables.h"
@@ -11,6 +12,7 @@
 #include "supernet/quantize/quantize.h"
 #include "supernet/tflite/tflite_runtime.h"
 #include "supernet/tflite/tflite_writer.h"
+#include "tests/export/agreement.h"
 #include "tests/export/random_network.h"
 
 // Exported TensorFlow Lite models in a runtime that others wrote: the C library of TensorFlow Lite 2.2 in the
@@ -22,6 +24,8 @@ namespace {
 namespace fs = std::filesystem;
 using devices::codegen::Rounding;
 using testing::HasSubstr;
+using testing_support::gap;
+using testing_support::network_count;
 using testing_support::random_images;
 using testing_support::random_network;
 
@@ -65,12 +69,6 @@ std::string title(const testing::TestParamInfo<Case>& one) {
   return name;
 }
 
-// Random sub-networks a space: a few in every run, ten when asked for (HWNAS_TEST_NETWORKS=10).
-std::uint64_t network_count() {
-  const char* wanted = std::getenv("HWNAS_TEST_NETWORKS");
-  return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 2;
-}
-
 Genotype genotype_of(const SearchSpace& space, std::uint64_t index) {
   Rng rng(31, "tflite", 0, index);
   Genotype g = space.sample(rng);
@@ -95,7 +93,7 @@ TEST_P(TfliteSpaces, ComputesTheFloatNetworkToRoundingAndTheIntegerOneBitForBit)
   if (!tflite) GTEST_SKIP() << "npm ci --ignore-scripts brings it: " << to_string(tflite.error());
   const auto space = load_space(GetParam().space, {.classes = 10, .resolutions = {GetParam().resolution}});
   ASSERT_TRUE(space) << to_string(space.error());
-  for (std::uint64_t index = 0; index < network_count(); ++index) {
+  for (std::uint64_t index = 0; index < network_count(2); ++index) {
     const auto folded = supernet::fold(random_network(*space, genotype_of(*space, index), 5 + index));
     ASSERT_TRUE(folded) << to_string(folded.error());
     const auto images = random_images(folded->deployment.input, 3, 3 + index);
@@ -105,19 +103,17 @@ TEST_P(TfliteSpaces, ComputesTheFloatNetworkToRoundingAndTheIntegerOneBitForBit)
     for (const auto& image : images) inputs.push_back(bytes_of(image));
     const auto outputs = tflite->run(to_bytes(*plain), inputs);
     ASSERT_TRUE(outputs) << to_string(outputs.error());
-    double largest = 0, off = 0;
+    std::vector<float> ours, theirs;
     for (std::size_t i = 0; i < images.size(); ++i) {
-      const auto ours = supernet::FloatExecutor(*folded).run(images[i]);
-      const auto theirs = values_of<float>((*outputs)[i][0]);
-      ASSERT_EQ(ours.size(), theirs.size());
-      for (std::size_t k = 0; k < ours.size(); ++k) {
-        largest = std::max<double>(largest, std::abs(ours[k]));
-        off = std::max<double>(off, std::abs(ours[k] - theirs[k]));
-      }
-      EXPECT_EQ(std::max_element(ours.begin(), ours.end()) - ours.begin(),
-                std::max_element(theirs.begin(), theirs.end()) - theirs.begin());
+      const auto logits = supernet::FloatExecutor(*folded).run(images[i]),
+                 run = values_of<float>((*outputs)[i][0]);
+      ours.insert(ours.end(), logits.begin(), logits.end());
+      theirs.insert(theirs.end(), run.begin(), run.end());
     }
-    EXPECT_LE(off / largest, GetParam().tolerance) << GetParam().space << " " << index;
+    const auto apart = gap(ours, theirs, 10);
+    std::printf("%s %d: TensorFlow Lite %.2g\n", GetParam().space, static_cast<int>(index), apart.relative());
+    EXPECT_LE(apart.relative(), GetParam().tolerance) << GetParam().space << " " << index;
+    EXPECT_TRUE(apart.same);
 
     const auto quantized = supernet::quantize(*folded, images, {.calibration = supernet::Calibration::mse});
     ASSERT_TRUE(quantized) << to_string(quantized.error());

@@ -66,7 +66,10 @@ TEST(Design, RefiningGoesWhereTheTableIsUnsureAndStopsAtTheBudget) {
   EXPECT_EQ(before.measured, session.kernels.size());
   EXPECT_EQ(before.measured + before.sure + before.unsure + before.unknown, all.size());
   while (session.kernels.size() < budget) {
-    const auto next = refine(all, session, std::min<std::size_t>(8, budget - session.kernels.size()), 0.1);
+    const auto found =
+        next_kernels(all, session, std::min<std::size_t>(8, budget - session.kernels.size()), 0.1);
+    ASSERT_TRUE(found) << to_string(found.error());
+    const std::vector<Kernel>& next = *found;
     if (next.empty()) break;
     std::set<std::string> known;
     for (const KernelRecord& r : session.kernels) known.insert(r.signature);
@@ -85,7 +88,7 @@ TEST(Design, NothingIsLeftWhenEveryKernelIsMeasured) {
   const std::vector<Kernel> all = reachable_kernels(*load_space("tiny"), {}, {8, 8}).kernels;
   Session session = empty_session();
   measure(all, session);
-  EXPECT_TRUE(refine(all, session, 10, 0.01).empty());
+  EXPECT_TRUE(next_kernels(all, session, 10, 0.01)->empty());
   EXPECT_EQ(coverage_of(all, session, 0.01).measured, all.size());
 }
 
@@ -97,7 +100,7 @@ TEST(Design, AKernelThatFailedIsNotAskedForAgain) {
   failed.signature = signature(all[0]);
   failed.failure = "crashed";
   session.kernels.push_back(failed);
-  EXPECT_TRUE(refine(all, session, 10, 10).empty());
+  EXPECT_TRUE(next_kernels(all, session, 10, 10)->empty());
 }
 
 // ---- tables that others made ----

@@ -63,7 +63,6 @@ class Lines : public ::testing::Test {
     options.cache = folder_ / "cache";
     options.measure.max_secs = 0.3;
     options.measure.baseline_secs = 0.1;
-    options.redo_unsteady = false;
     if (after_each) options.measure.block = 1;  // one kernel after the other
     auto info = describe_session(device, options);
     EXPECT_TRUE(info) << to_string(info.error());
@@ -74,6 +73,8 @@ class Lines : public ::testing::Test {
       if (after_each) after_each();
       return {};
     };
+    states.clear();
+    hooks.state = [&](const DeviceState& state) { states.push_back(state); };
     error.reset();
     if (const auto done = profile_kernels(device, wanted, options, *info, hooks); !done) error = done.error();
     context = info->context;
@@ -86,11 +87,20 @@ class Lines : public ::testing::Test {
       EXPECT_EQ(record.failure, "") << signature;
       EXPECT_GT(record.median, 0) << signature;
     }
+    // The session's states: in order, each with the reference kernel's speed.
+    ASSERT_GE(states.size(), 2u);
+    EXPECT_LE(states.front().time, states.back().time);
+    for (const DeviceState& state : states) {
+      ASSERT_EQ(state.references.size(), 1u);
+      EXPECT_EQ(state.references.begin()->first, context.at("reference"));
+      EXPECT_GT(state.references.begin()->second, 0);
+    }
   }
 
   fs::path folder_;
   std::optional<Error> error;
   std::map<std::string, std::string> context;
+  std::vector<DeviceState> states;
 };
 
 // ---- ssh ----
@@ -139,6 +149,7 @@ TEST_F(Ssh, ASecondMachineIsProfiled) {
   const auto records = profile(machine(port_), kernels());
   expect_all_timed(records);
   EXPECT_EQ(context["transport"], "ssh");
+  EXPECT_TRUE(states.back().load);
   EXPECT_TRUE(fs::is_empty(folder_ / "far away")) << "the agent must be removed afterwards";
 }
 
@@ -179,6 +190,7 @@ class Adb : public Lines {
 TEST_F(Adb, APhoneIsProfiled) {
   expect_all_timed(profile(phone(), kernels()));
   EXPECT_EQ(context["transport"], "adb");
+  EXPECT_TRUE(states.back().load);
 }
 
 TEST_F(Adb, UnpluggedInTheMiddleKeepsWhatWasMeasured) {
@@ -230,6 +242,8 @@ TEST_F(Board, TimesOverTheSerialLineAreTheInstructionsOfTheCounter) {
   const auto timed = profile(board(), kernels());
   expect_all_timed(timed);
   EXPECT_EQ(context["platform"], "stm32f4");
+  EXPECT_EQ(states.back().clock_mhz, 168);
+  EXPECT_FALSE(states.back().celsius);
   const auto counted = profile(*devices::load_profile("netduinoplus2-qemu"), kernels());
   for (const auto& [signature, record] : timed)
     EXPECT_NEAR(record.median / 32, counted.at(signature).median, 0.005 * counted.at(signature).median)

@@ -1,18 +1,14 @@
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
+#include <map>
 #include <set>
 
 #include "latency/measure/fusion_test.h"
 #include "latency/measure/kernel_set.h"
 #include "latency/measure/schedule.h"
-#include "latency/measure/session.h"
 #include "latency/measure/statistics.h"
-#include "space/base/file.h"
 #include "space/base/rng.h"
 
 namespace nas::latency {
@@ -187,6 +183,64 @@ TEST(Schedule, ANoisyKernelStopsAtItsBudgetAndIsUnsteady) {
   }
 }
 
+// Stopped after `visits` of the device, or lost there.
+std::vector<Measured> interrupted(Simulated& device, std::size_t visits, bool lost,
+                                  const MeasureOptions& options) {
+  std::vector<Measured> told;
+  MeasureHooks hooks;
+  hooks.done = [&](const Measured& m) {
+    if (m.failure.empty()) told.push_back(m);
+  };
+  Bench bench = device.bench();
+  const auto sound = bench.run;
+  if (lost)
+    bench.run = [&, sound](std::size_t kernel, std::uint32_t inner, std::uint32_t samples,
+                           std::uint32_t warmups) -> Result<std::vector<double>> {
+      if (device.order.size() > visits) return Error{"not responding", "", ErrorKind::device};
+      return sound(kernel, inner, samples, warmups);
+    };
+  else
+    hooks.stop = [&] { return device.order.size() > visits; };
+  const auto done = measure(bench, std::vector<std::size_t>{0, 1, 2, 3, 4, 5}, 3, options, hooks);
+  EXPECT_EQ(static_cast<bool>(done), !lost);
+  return told;
+}
+
+TEST(Schedule, AnInterruptedSessionTellsWhatItHasAndGoesOnFromThere) {
+  for (const bool lost : {false, true}) {
+    Simulated device, fresh;
+    MeasureOptions options;
+    options.baseline_secs = 0;
+    std::vector<EarlierVisits> earlier;
+    std::size_t before = 0;
+    for (const Measured& m : interrupted(device, 40, lost, options)) {
+      EXPECT_TRUE(m.provisional);
+      EXPECT_NEAR(m.estimate, 1e-6 * static_cast<double>(m.kernel + 1), 0.05 * m.estimate);
+      earlier.push_back({m.kernel, m.visit_medians, m.visit_references, m.spent});
+      before += m.visits;
+    }
+    ASSERT_EQ(earlier.size(), 6U);
+    std::map<std::size_t, Measured> after;
+    MeasureHooks hooks;
+    hooks.done = [&](const Measured& m) { after[m.kernel] = m; };
+    const Bench bench = fresh.bench();
+    ASSERT_TRUE(measure(bench, std::vector<std::size_t>{0, 1, 2, 3, 4, 5}, 3, options, hooks, earlier));
+    ASSERT_EQ(after.size(), 6U);
+    std::size_t visits = 0;
+    for (const EarlierVisits& visited : earlier) {
+      const Measured& m = after.at(visited.kernel);
+      EXPECT_FALSE(m.provisional);
+      EXPECT_TRUE(m.steady);
+      ASSERT_GT(m.visits, visited.medians.size());
+      EXPECT_TRUE(
+          std::ranges::equal(visited.medians, std::span(m.visit_medians).first(visited.medians.size())));
+      visits += m.visits;
+    }
+    EXPECT_GT(visits, before);
+    EXPECT_LT(visits, before + 6 * 10) << "visits of before must count";
+  }
+}
+
 TEST(Schedule, AKernelThatFailsIsRecordedAndTheOthersGoOn) {
   Simulated device;
   Bench bench = device.bench();
@@ -206,6 +260,25 @@ TEST(Schedule, AKernelThatFailsIsRecordedAndTheOthersGoOn) {
   EXPECT_EQ(bad, 1u);
   hooks.recover = [](const Error&) { return false; };
   EXPECT_FALSE(measure(bench, kernels, 1, {}, hooks));
+}
+
+TEST(Schedule, TellsEveryVisitToTheReference) {
+  Simulated device;
+  const Bench bench = device.bench();
+  std::vector<double> told;
+  MeasureHooks hooks;
+  hooks.done = [](const Measured&) {};
+  hooks.reference = [&](std::size_t kernel, double seconds) {
+    EXPECT_EQ(kernel, 2u);
+    told.push_back(seconds);
+  };
+  MeasureOptions options;
+  options.baseline_secs = 0;
+  ASSERT_TRUE(measure(bench, std::vector<std::size_t>{0, 1, 3, 4}, 2, options, hooks));
+  // In turns with the others, so each entry of `order` is one visit.
+  EXPECT_GE(told.size(), static_cast<std::size_t>(std::ranges::count(device.order, 2u)));
+  EXPECT_GE(told.size(), 5u);
+  for (const double seconds : told) EXPECT_NEAR(seconds, 3e-6, 0.05 * 3e-6);
 }
 
 TEST(Schedule, ATimerThatShowsZeroIsAnErrorNotALoop) {
@@ -255,88 +328,6 @@ TEST(FusionTest, RoundsDivideOutDriftThatWouldDrownThePair) {
   EXPECT_NE(test_fusion(first, second, fused)->outcome, FusionOutcome::fused) << "unpaired it is lost";
   const std::vector<double> few(9, 1.0);
   EXPECT_FALSE(test_fusion_rounds(few, few, few));
-}
-
-class SessionFile : public ::testing::Test {
- protected:
-  void SetUp() override {
-    path_ =
-        std::filesystem::temp_directory_path() / ("hwnas-session-" + std::to_string(::getpid()) + ".jsonl");
-    std::filesystem::remove(path_);
-    info_ = {"id", "board", "abc", "c", "int8", "ns", "tiny", "2026-01-01T00:00:00Z", {{"load", "0.1"}}};
-  }
-  void TearDown() override { std::filesystem::remove(path_); }
-  static KernelRecord record(const std::string& signature, double median) {
-    KernelRecord r;
-    r.signature = signature;
-    r.n = 60;
-    r.median = median;
-    r.low = median * 0.99;
-    r.high = median / 0.99;
-    r.visit_medians = {median, 0.1 + 0.2};
-    return r;
-  }
-  std::filesystem::path path_;
-  SessionInfo info_;
-};
-
-TEST_F(SessionFile, KeepsEveryBitAndGoesOnAfterAKill) {
-  {
-    auto log = SessionLog::open(path_, info_);
-    ASSERT_TRUE(log) << to_string(log.error());
-    ASSERT_TRUE(log->add(record("a", 1.0 / 3)));
-    ASSERT_TRUE(log->add(record("b", 2)));
-  }
-  std::ofstream(path_, std::ios::app) << "{\"signature\":\"c\",\"n\":6";  // the writer was killed here
-  {
-    auto log = SessionLog::open(path_, info_);
-    ASSERT_TRUE(log) << to_string(log.error());
-    EXPECT_EQ(log->session().kernels.size(), 2u);
-    EXPECT_EQ(log->session().kernels[0].median, 1.0 / 3);
-    ASSERT_TRUE(log->add(record("a", 5)));
-  }
-  const auto session = load_session(path_);
-  ASSERT_TRUE(session) << to_string(session.error());
-  ASSERT_EQ(session->kernels.size(), 2u);
-  EXPECT_EQ(session->kernels[0].median, 5);
-  EXPECT_EQ(session->info.context.at("load"), "0.1");
-}
-
-TEST_F(SessionFile, OfAnotherDeviceIsRefused) {
-  { ASSERT_TRUE(SessionLog::open(path_, info_)); }
-  info_.device = "phone";
-  const auto log = SessionLog::open(path_, info_);
-  ASSERT_FALSE(log);
-  EXPECT_NE(log.error().message.find("another device"), std::string::npos);
-}
-
-TEST_F(SessionFile, DefectsAreNamedWithTheirLine) {
-  const std::string head = to_line(info_);
-  for (const char* bad :
-       {"{}", "[1]", "nonsense", "{\"signature\":\"a\",\"n\":1}", "{\"signature\":\"a\",\"failure\":\"\"}"}) {
-    const auto session = parse_session(head + bad + "\n", "file");
-    ASSERT_FALSE(session) << bad;
-    EXPECT_EQ(session.error().where, "file:2") << bad;
-  }
-  EXPECT_FALSE(parse_session("", "file"));
-}
-
-TEST_F(SessionFile, MutatedTextIsReadOrRefusedNeverWorse) {
-  const std::string text = to_line(info_) + to_line(record("conv", 3)) + to_line(record("add", 4));
-  for (std::uint64_t round = 0; round < 3000; ++round) {
-    Rng rng(9, "session fuzz", round);
-    std::string bad = text;
-    for (int m = 0; m < 3; ++m) {
-      const std::size_t at = rng.below(bad.size());
-      if (rng.chance(0.5))
-        bad[at] = static_cast<char>(rng.next());
-      else
-        bad.erase(at, rng.below(9));
-    }
-    const auto session = parse_session(bad, "file");
-    if (!session) continue;
-    for (const KernelRecord& r : session->kernels) EXPECT_TRUE(!r.failure.empty() || r.median > 0);
-  }
 }
 
 TEST(KernelSet, WalkFindsWhatEnumerationFinds) {

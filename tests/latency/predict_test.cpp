@@ -108,6 +108,13 @@ TEST_F(PredictCsv, RefusesBadInputInOneLine) {
   EXPECT_THAT(error_of("a,t\n1,2\n2,3\n", {.space = "nosuch", .target = "t"}), HasSubstr("found 'nosuch'"));
 }
 
+// So many devices without a setting, the new one among them.
+std::vector<DeviceName> named(std::size_t devices) {
+  std::vector<DeviceName> names;
+  for (std::size_t d = 0; d < devices; ++d) names.push_back({"device " + std::to_string(d), ""});
+  return names;
+}
+
 TEST(FewShotTransfer, RecoversADeviceThatMixesKnownOnes) {
   constexpr std::size_t kRows = 300;
   learn::Matrix table(kRows, 12);
@@ -126,12 +133,12 @@ TEST(FewShotTransfer, RecoversADeviceThatMixesKnownOnes) {
     }
     target[i] = 3 * (0.6 * devices[0][i] + 0.4 * devices[2][i]);
   }
-  const auto fit = few_shot(table, devices, target, 10, 1);
+  const auto fit = few_shot(table, devices, named(5), target, 10, 1);
   ASSERT_TRUE(fit) << to_string(fit.error());
   EXPECT_EQ(fit->measured.size(), 10U);
   EXPECT_LT(learn::mape(target, fit->predicted), 3);
-  EXPECT_FALSE(few_shot(table, {devices[0]}, target, 10, 1));
-  EXPECT_FALSE(few_shot(table, devices, target, kRows, 1));
+  EXPECT_FALSE(few_shot(table, {devices[0]}, named(2), target, 10, 1));
+  EXPECT_FALSE(few_shot(table, devices, named(5), target, kRows, 1));
 }
 
 TEST(FewShotTransfer, WidensItsIntervalForADeviceUnlikeTheKnownOnes) {
@@ -158,12 +165,72 @@ TEST(FewShotTransfer, WidensItsIntervalForADeviceUnlikeTheKnownOnes) {
     for (std::size_t i = 0; i < f.low.size(); ++i) sum += std::log(f.high[i] / f.low[i]);
     return sum / static_cast<double>(f.low.size());
   };
-  const auto near = few_shot(table, devices, alike, 10, 1), far = few_shot(table, devices, unlike, 10, 1);
+  const auto near = few_shot(table, devices, named(6), alike, 10, 1),
+             far = few_shot(table, devices, named(6), unlike, 10, 1);
   ASSERT_TRUE(near && far);
   EXPECT_GT(width(*far), 2 * width(*near));
   EXPECT_GE(learn::coverage(alike, near->low, near->high), 80);
   EXPECT_GE(learn::coverage(unlike, far->low, far->high), 70);
-  EXPECT_EQ(few_shot(table, devices, unlike, 10, 1)->predicted, far->predicted);
+  EXPECT_EQ(few_shot(table, devices, named(6), unlike, 10, 1)->predicted, far->predicted);
+}
+
+// A second computation of the same evidence: conditioning on one measurement after the other.
+TEST(FewShotTransfer, EvidenceByCovarianceIsTheOneByConditioning) {
+  constexpr std::size_t kRows = 40;
+  learn::Matrix table(kRows, 6);
+  std::vector<std::vector<double>> devices(3, std::vector<double>(kRows));
+  Rng rng(8, "evidence");
+  for (std::size_t i = 0; i < kRows; ++i) {
+    for (std::size_t j = 0; j < 6; ++j) table(i, j) = static_cast<double>(rng.below(2));
+    for (auto& device : devices) device[i] = std::exp(rng.normal());
+  }
+  const std::vector<std::size_t> some{3, 9, 17, 20, 31};
+  const KnownDevices measured = known_devices(table, devices, named(3)).rows(some);
+  std::vector<double> logs(5), doubt{0, 0.01, 0, 0.2, 0};
+  for (double& v : logs) v = rng.normal();
+  const Lead lead{{0, 2}, true, 0.1};
+  for (const double smooth : {0.0, 0.5}) {
+    const FewShotPrior prior{0.6, 0.1, 0.08, smooth};
+    const FewShotBasis basis = few_shot_basis(measured, prior, lead);
+    // log N(y | m, K) one step ahead, the first step left out, with the Student's tail.
+    double surprise = 0, log_spread = 0;
+    for (std::size_t step = 1; step < 5; ++step) {
+      const std::span<const double> before(logs.data(), step), doubted(doubt.data(), step);
+      const auto posterior = condition_few_shot(basis, prior, before, doubted);
+      const auto [mean, deviation] = predict_few_shot(basis, posterior, prior, step);
+      const double spread = deviation * deviation + doubt[step];
+      surprise += (logs[step] - mean) * (logs[step] - mean) / spread;
+      log_spread += std::log(spread);
+    }
+    const auto density = few_shot_evidence(measured, lead, {&prior, 1}, logs, doubt);
+    EXPECT_NEAR(density[0], -0.5 * log_spread - 4 * std::log(1 + surprise / 4), 1e-8);
+  }
+}
+
+// A measurement that something disturbed must not carry the others with it.
+TEST(FewShotTransfer, OneDisturbedMeasurementDoesLittle) {
+  constexpr std::size_t kRows = 300;
+  learn::Matrix table(kRows, 8);
+  std::vector<std::vector<double>> devices(4, std::vector<double>(kRows, 1.0));
+  std::vector<double> target(kRows, 2.0);
+  Rng rng(9, "disturbed");
+  for (std::size_t i = 0; i < kRows; ++i) {
+    for (std::size_t j = 0; j < 8; ++j) {
+      table(i, j) = static_cast<double>(rng.below(2));
+      for (std::size_t d = 0; d < 4; ++d)
+        devices[d][i] += 0.1 * static_cast<double>(1 + (j + d) % 4) * table(i, j);
+      target[i] += 0.15 * static_cast<double>(1 + j % 3) * table(i, j);
+    }
+    for (auto& device : devices) device[i] *= std::exp(0.01 * rng.normal());
+    target[i] *= std::exp(0.01 * rng.normal());
+  }
+  const auto sound = few_shot(table, devices, named(5), target, 10, 1);
+  ASSERT_TRUE(sound);
+  std::vector<double> disturbed = target;
+  disturbed[sound->measured[4]] *= 1.8;
+  const auto found = few_shot(table, devices, named(5), disturbed, 10, 1);
+  ASSERT_TRUE(found);
+  EXPECT_LT(learn::mape(target, found->predicted), learn::mape(target, sound->predicted) + 3);
 }
 
 // Measured by others (HELP, MIT licence): a processor that no source is, ten of its networks seen.

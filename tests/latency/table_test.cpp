@@ -281,19 +281,42 @@ TEST(Calibration, SurvivesItsFileAndRefusesDamagedOnes) {
   const auto [sums, times] = wholes(1.05, 100, 0);
   const auto fit = fit_calibration(sums, times);
   ASSERT_TRUE(fit);
-  const std::string text = to_json(*fit);
-  const auto back = parse_calibration(text, "c.json");
+  const std::string text = save_calibration(*fit);
+  const auto back = load_calibration(text, "c");
   ASSERT_TRUE(back);
-  EXPECT_EQ(to_json(*back), text);
+  EXPECT_EQ(save_calibration(*back), text);
   for (std::uint64_t i = 0; i < 2000; ++i) {
     Rng rng(4, "damage", i);
     std::string damaged = text;
     damaged[rng.below(damaged.size())] = static_cast<char>(rng.below(256));
-    const auto read = parse_calibration(damaged, "c.json");
-    EXPECT_TRUE(!read || std::isfinite((*read)({1e6, 20})));
+    EXPECT_TRUE(damaged == text || !load_calibration(damaged, "c"));
   }
-  EXPECT_THAT(parse_calibration(R"({"form": "sum", "factr": 1})", "c.json").error().message,
-              HasSubstr("factr"));
+  EXPECT_FALSE(load_calibration("", "c"));
+  EXPECT_THAT(load_calibration(text + "x", "c").error().where, HasSubstr("c"));
+}
+
+// Wholes whose kernels overlap the more the larger the depthwise share is: no linear form can express that.
+TEST(Calibration, TreesOrNetworksAreTakenWhereNoLinearFormFits) {
+  std::vector<SumFeatures> sums;
+  std::vector<double> times;
+  for (std::uint64_t i = 0; i < 120; ++i) {
+    Rng rng(5, "bent wholes", i);
+    const double depthwise = rng.uniform(0, 0.6);
+    sums.push_back({rng.uniform(1e5, 1e6),
+                    std::floor(rng.uniform(10, 60)),
+                    {0.9 - depthwise, depthwise, 0.1, 0, 0, 14, 9}});
+    times.push_back(sums.back().sum * (depthwise > 0.3 ? 0.6 : 1.2) * rng.uniform(0.99, 1.01));
+  }
+  const auto fit = fit_calibration(sums, times);
+  ASSERT_TRUE(fit) << to_string(fit.error());
+  ASSERT_EQ(fit->evidence.size(), 6U);
+  EXPECT_TRUE(fit->form == "trees" || fit->form == "mlp") << fit->form;
+  EXPECT_LT(fit->evidence[4].mape, 0.3 * fit->evidence[3].mape);
+  const std::string text = save_calibration(*fit);
+  const auto back = load_calibration(text, "c");
+  ASSERT_TRUE(back) << to_string(back.error());
+  for (const SumFeatures& f : sums) EXPECT_EQ((*back)(f), (*fit)(f));
+  EXPECT_EQ(save_calibration(*back), text);
 }
 
 TEST(Calibration, NeedsEnoughNetworksWithPositiveTimes) {

@@ -250,7 +250,8 @@ TEST_F(Exchange, MergingIsIdempotentAndNeedsNoOrder) {
     const Id run = make_run(store, "search");
     const Id device = need(keep(store, Device{.name = "board"}));
     const Id session = need(open_session(store, {.device_id = device}));
-    need(add_kernel_times(store, {{.session_id = session, .signature = "conv", .n = 1, .samples = {salt}}}));
+    need(add_kernel_times(
+        store, {{.session_id = session, .signature = "conv", .time = {.n = 1, .samples = {salt}}}}));
     const Id net = need(keep(store, Supernet{.uid = "net", .name = "n", .space_id = 1}));
     const Id weights = need(
         keep(store, Checkpoint{.supernet_id = net, .stage = "full", .object = need(store.put_object("w"))}));

@@ -195,7 +195,7 @@ TEST_F(QueueTest, StagesFollowEachOther) {
   EXPECT_EQ(order, "tse");
   EXPECT_EQ(run_state(store, run), "done");
   need(extend(store, run, "+200evals", "search"));
-  EXPECT_EQ(need(get_run(store, run)).budget, R"({"evaluations":200.0})");
+  EXPECT_EQ(need(get_run(store, run)).budget, R"({"+evaluations":200.0})");
   EXPECT_EQ(state(store, 1), "waiting");
   EXPECT_EQ(state(store, 2), "done");
   EXPECT_EQ(state(store, 3), "queued");
@@ -219,6 +219,11 @@ TEST_F(QueueTest, PausedRunsGiveNoTasksAndResumeWhereTheyWere) {
   EXPECT_FALSE(resume(store, run));
   EXPECT_EQ(need(claim(store, worker))->attempt, 2);
   EXPECT_EQ(need(get_task(store, 1)).failures, 0);
+  // Resumed while the worker was stopping the task for the pause.
+  need(pause(store, run));
+  need(resume(store, run));
+  need(finish(store, worker, 1, 2, {.word = "paused"}));
+  EXPECT_EQ(state(store, 1), "queued");
 }
 
 TEST_F(QueueTest, CancellingEndsWhatWaitsAndStopsWhatRuns) {

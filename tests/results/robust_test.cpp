@@ -87,6 +87,26 @@ TEST_F(RobustStore, AStoreOfVersion1IsMigratedAfterACopyAndLosesNothing) {
   EXPECT_EQ(need(old->value<std::int64_t>("SELECT count(*) FROM candidate")), 2);
 }
 
+TEST_F(RobustStore, AStoreOfVersion2IsMigratedAfterACopyOfItsOwn) {
+  std::filesystem::create_directories(project_);
+  {
+    auto old = need(Database::open(project_ / kStoreFile, Database::Mode::create, std::chrono::seconds(1)));
+    need(old->script(need(read_file(HWNAS_SOURCE_DIR "/tests/results/data/store_v1.sql"))));
+    // What format 2 added, as it was released.
+    need(
+        old->script("ALTER TABLE run ADD COLUMN note TEXT NOT NULL DEFAULT '';"
+                    "CREATE INDEX candidate_accuracy ON candidate(run_id, accuracy) WHERE state = 'ok';"
+                    "PRAGMA user_version = 2; UPDATE run SET note='mine'"));
+  }
+  Store store = open();
+  EXPECT_EQ(store.backup(), project_ / "hwnas.db.v2.bak");
+  EXPECT_EQ(need(get_run(store, 7)).note, "mine");
+  EXPECT_EQ(need(get_run(store, 7)).process, "");
+  expect_clean(store);
+  auto copy = need(Database::open(store.backup(), Database::Mode::read, std::chrono::seconds(1)));
+  EXPECT_EQ(need(copy->value<std::int64_t>("PRAGMA user_version")), 2);
+}
+
 TEST_F(RobustStore, AWriterNoticesThatAnotherProgramMigratedItsStore) {
   Store store = open();
   Store other = open();

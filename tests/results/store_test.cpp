@@ -169,19 +169,26 @@ TEST_F(StoreTest, MeasurementsComeBackWithTheirRawSamples) {
   const Id device = need(keep(store, Device{.name = "board", .kind = "mcu"}));
   const Id session = need(open_session(store, {.device_id = device, .unit = "cycles"}));
   need(add_kernel_times(
-      store, {{.session_id = session, .signature = "conv b", .n = 2, .median = 7, .samples = {7, 8}},
-              {.session_id = session, .signature = "conv a", .n = 1, .median = 5}}));
+      store,
+      {{.session_id = session, .signature = "conv b", .time = {.n = 2, .median = 7, .samples = {7, 8}}},
+       {.session_id = session, .signature = "conv a", .time = {.n = 1, .median = 5}}}));
   need(add_kernel_times(
-      store, {{.session_id = session, .signature = "conv a", .n = 1, .median = 6, .samples = {6}}}));
+      store,
+      {{.session_id = session, .signature = "conv a", .time = {.n = 1, .median = 6, .samples = {6}}}}));
   const auto rows = need(kernel_times(store, session, true));
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[0].signature, "conv a");
-  EXPECT_EQ(rows[0].median, 6);
-  EXPECT_THAT(rows[1].samples, ElementsAre(7, 8));
+  EXPECT_EQ(rows[0].time.median, 6);
+  EXPECT_THAT(rows[1].time.samples, ElementsAre(7, 8));
   const Id arch = make_architectures(store, 1)[0];
-  need(add_network_times(store,
-                         {{.session_id = session, .arch_id = arch, .n = 1, .median = 9, .ram_bytes = 100}}));
+  NetworkTime network;
+  network.session_id = session;
+  network.arch_id = arch;
+  network.ram_bytes = 100;
+  network.time.median = 9;
+  need(add_network_times(store, {network}));
   EXPECT_EQ(need(network_times(store, session))[0].ram_bytes, 100);
+  EXPECT_EQ(need(network_times(store, session))[0].time.median, 9);
   need(close_session(store, session, "done"));
   EXPECT_EQ(need(get_session(store, session)).state, "done");
   expect_clean(store);

@@ -230,11 +230,11 @@ TEST(Feasibility, TheScreensTightestNetworkKeepsAllLimits) {
 TEST(Feasibility, BoundsDecideWhereTheySuffice) {
   const SearchSpace space = block_space(1, 1, 2, 2);
   const std::vector<BoundedCost> bounds{{"flash_kb", 100, 300}};
-  const auto impossible = check_feasible(space, judge_with({{"flash_kb", {}, 50}}), {}, bounds);
+  const auto impossible = check_feasible(space, judge_with({{"flash_kb", {}, 50}}), {}, {}, bounds);
   ASSERT_FALSE(impossible);
   EXPECT_EQ(impossible.error().message,
             "flash_kb: the tightest reachable (bound) is 100; the limit asks 50; violated by 50");
-  EXPECT_TRUE(check_feasible(space, judge_with({{"flash_kb", {}, 150}}), {}, bounds));
+  EXPECT_TRUE(check_feasible(space, judge_with({{"flash_kb", {}, 150}}), {}, {}, bounds));
 }
 
 }  // namespace

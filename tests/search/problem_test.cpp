@@ -151,6 +151,42 @@ TEST(Run, StopsAtTheInjectedClock) {
   EXPECT_EQ(run->ending, Ending::time);
 }
 
+// Every candidate takes two seconds of the injected clock.
+TEST(Run, TheTimeLeftFollowsFromWhatTheCandidatesTook) {
+  Tiny t;
+  const SearchSpace space = test::block_space(3, 3, 3, 3);
+  double now = 1000;
+  const Evaluator slow = from([&now](const Genotype& g, std::span<double> out) {
+    now += 2;
+    out[0] = g[0], out[1] = 2;
+  });
+  for (const double allowed : {1e9, 60.0}) {
+    Evaluator evaluator = slow;
+    evaluator.threads = ThreadSafety::one_at_a_time;
+    RunOptions options = test::evaluations(100);
+    options.budget.seconds = allowed;
+    options.clock = [&now] { return now; };
+    std::vector<Progress> seen;
+    options.progress = [&seen](const Progress& p) { seen.push_back(p); };
+    Strategy random("random", RandomSearch(make_setting(space, t.judge, 1), 10));
+    const auto run = run_search(space, t.judge, evaluator, random, options);
+    ASSERT_TRUE(run) << run.error().message;
+    ASSERT_FALSE(seen.empty());
+    double best = 1e300;
+    for (const Progress& p : seen) {
+      EXPECT_DOUBLE_EQ(p.seconds, 2.0 * static_cast<double>(p.evaluations));
+      // The nearer of both ends of the budget.
+      ASSERT_TRUE(p.remaining_seconds);
+      const double by_candidates = 2.0 * static_cast<double>(100 - p.evaluations);
+      EXPECT_NEAR(*p.remaining_seconds, std::min(by_candidates, allowed - p.seconds), 1e-6);
+      ASSERT_TRUE(p.best_value);
+      EXPECT_LE(*p.best_value, best);
+      best = *p.best_value;
+    }
+    EXPECT_EQ(run->ending, allowed < 100 ? Ending::time : Ending::budget);
+  }
+}
+
 TEST(Run, RefusesABudgetOfZero) {
   Tiny t;
   const auto run = run_search(t.space, t.judge, from([](const Genotype&, std::span<double>) {}), t.random,

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 
+#include "space/base/file.h"
 #include "space/base/rng.h"
 #include "space/search_space.h"
 #include "supernet/network_json.h"
@@ -82,6 +84,16 @@ TEST(TrainedNetworkFile, DamagedBytesAreRefused) {
   }
 }
 
+// The bytes with the checksum they ought to have: what a forger would write.
+std::string resummed(std::string bytes) {
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  const std::size_t at = bytes.find("\"sha256\":\"") + 10;
+  if (at < 18 || at + 64 > bytes.size() || length > bytes.size() - 8) return bytes;
+  bytes.replace(at, 64, std::string(64, '0'));
+  return bytes.replace(at, 64, sha256(bytes.substr(8)));
+}
+
 // And with a header that lies under a good checksum, nothing may be read out of bounds or believed.
 TEST(TensorFileReader, LyingHeadersAreRefusedOrHarmless) {
   TensorFile file;
@@ -90,14 +102,37 @@ TEST(TensorFileReader, LyingHeadersAreRefusedOrHarmless) {
   ASSERT_TRUE(from_bytes(to_bytes(file), "good"));
   const std::pair<const char*, const char*> lies[] = {
       {"[2,3]", "[9,3]"}, {"[0,24]", "[4,28]"}, {"[24,28]", "[20,24]"}, {"\"F32\"", "\"I32\""},
-      {"[1]", "[-1]"},    {"[0,24]", "[24,0]"}, {"\"y\"", "\"x\""},     {"[24,28]", "[24]   "}};
+      {"[1]", "[7]"},     {"[0,24]", "[24,0]"}, {"\"y\"", "\"x\""},     {"[24,28]", "[24]   "}};
+  ASSERT_TRUE(from_bytes(resummed(to_bytes(file)), "good"));
   for (const auto& [from, to] : lies) {
     std::string bytes = to_bytes(file);
     const std::size_t at = bytes.find(from);
     ASSERT_NE(at, std::string::npos) << from;
     bytes.replace(at, std::string(from).size(), to);
-    EXPECT_FALSE(from_bytes(bytes, "lie")) << from << " -> " << to;
+    const auto read = from_bytes(resummed(bytes), "lie");
+    ASSERT_FALSE(read) << from << " -> " << to;
+    EXPECT_EQ(read.error().message.find("checksum"), std::string::npos) << read.error().message;
   }
+}
+
+TEST(TrainedNetworkFile, ForgedFilesAreRefusedOrAreNetworks) {
+  const std::string good = to_bytes(small_network());
+  ASSERT_TRUE(trained_from_bytes(resummed(good), "good"));
+  std::uint64_t length = 0;
+  std::memcpy(&length, good.data(), sizeof length);
+  Rng rng(6, "forgery");
+  int refused = 0;
+  for (int i = 0; i < 600; ++i) {
+    std::string bytes = good;
+    for (std::uint64_t k = 0; k <= rng.below(3); ++k)
+      bytes[8 + rng.below(length)] = "0123456789,[]{}-\"\\eE"[rng.below(20)];
+    const auto read = trained_from_bytes(resummed(bytes), "forged");
+    refused += !read;
+    if (read) {
+      EXPECT_TRUE(check(*read)) << i;
+    }
+  }
+  EXPECT_GT(refused, 100);
 }
 
 TEST(NetworkJson, RefusesWhatIsNoNetwork) {

@@ -15,6 +15,7 @@ echarts.use([BarChart, CustomChart, HeatmapChart, LineChart, ParallelChart, Scat
 export const instanceOf = (host) => echarts.getInstanceByDom(host);
 
 export const figures = new Map();
+let onPaper = false;
 
 const names = ['bg', 'card', 'ink', 'muted', 'line', 'accent', 'blue', 'grey', 'green', 'orange', 'purple', 'sky'];
 
@@ -53,13 +54,16 @@ export class Figure {
     watcher.observe(this.host);
     sizes.observe(this.host);
   }
+  /** Sections about searches are hidden where there is none. */
+  get idle() { return !this.host.isConnected || this.host.closest('section').hidden; }
   start() {
-    if (this.chart || this.host.hidden || !this.host.isConnected) return;
+    if (this.chart || this.host.hidden || this.idle) return;
     this.chart = echarts.init(this.host, null, { renderer: 'canvas' });
     this.ready?.(this.chart);
     this.draw();
   }
   draw() {
+    if (this.idle) return;
     const why = this.empty();
     this.host.hidden = why !== null;
     replace(this.note, why ?? '');
@@ -94,6 +98,7 @@ function styled(option) {
     textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: c.ink },
     ...option,
     xAxis: each(option.xAxis), yAxis: each(option.yAxis),
+    series: onPaper ? option.series.map((s) => ({ ...s, progressive: 0 })) : option.series,  // a printer waits for no frame
     tooltip: option.tooltip && {
       confine: true, backgroundColor: c.card, borderColor: c.line, textStyle: { color: c.ink, fontSize: 12 },
       ...option.tooltip,
@@ -125,7 +130,19 @@ export function redrawAll() {
   for (const figure of figures.values()) figure.update();
 }
 
-/** Paper has room for everything at once. */
-export function startAll() {
-  for (const figure of figures.values()) figure.start();
+/** Every picture at once, in paper's width and colours and as one sharp image each, or back on the screen. */
+export function drawForPaper(on) {
+  onPaper = on;
+  document.documentElement.classList.toggle('paper', on);
+  for (const figure of figures.values()) {
+    figure.host.querySelector('.print')?.remove();
+    figure.start();
+    figure.chart?.resize();
+    figure.draw();
+    if (!on || !figure.chart || figure.host.hidden || figure.idle) continue;
+    const image = figure.chart.renderToCanvas({ pixelRatio: 3, backgroundColor: palette().card });
+    image.className = 'print';
+    image.removeAttribute('style');
+    figure.host.append(image);
+  }
 }

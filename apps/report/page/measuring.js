@@ -1,4 +1,4 @@
-// Predicted beside measured, how good the measurements are, and devices side by side (pictures 8, 9, 13).
+// Predicted beside measured, and devices side by side (pictures 8, 13).
 import { h, number, percent, replace, table, timed } from './dom.js';
 import { Figure, tip } from './figure.js';
 import { extent, kendall } from './model.js';
@@ -68,93 +68,25 @@ export class Prediction {
       (tau === null ? '' : `, Kendall's τ ${number(tau)}${g.rows.length > tauLimit ? ` (first ${tauLimit})` : ''}`) + (bounded.length ? `, intervals cover ${percent(covered)}` : '') + '.';
   }
   options(c) {
-    const g = this.group, [low, high] = extent(g.rows.flatMap((r) => [r.predicted, r.measured]));
-    const ends = [Math.min(low, 0) < 0 ? low : 0.9 * low, 1.05 * high], line = (k, type) => ({ type: 'line', name: type, silent: true, symbol: 'none', data: ends.map((v) => [v, k * v]), lineStyle: { color: c.muted, type: k === 1 ? 'solid' : 'dashed', width: 1 }, itemStyle: { color: c.muted } });
-    const axis = (name) => ({ type: 'value', min: ends[0], max: ends[1], name: `${name} [${g.unit || 'value'}]`, axisLabel: { formatter: (v) => number(v) } });
+    const g = this.group, k = g.unit === 'share' ? 100 : 1, unit = k === 100 ? '%' : g.unit || 'value', [low, high] = extent(g.rows.flatMap((r) => [k * r.predicted, k * r.measured]));
+    const ends = [Math.min(low, 0) < 0 ? low : 0.9 * low, 1.05 * high], line = (slope, type) => ({ type: 'line', name: type, silent: true, symbol: 'none', data: ends.map((v) => [v, slope * v]), lineStyle: { color: c.muted, type: slope === 1 ? 'solid' : 'dashed', width: 1 }, itemStyle: { color: c.muted } });
+    const axis = (name) => ({ type: 'value', min: ends[0], max: ends[1], name: `${name} [${unit}]`, axisLabel: { formatter: (v) => number(v), showMinLabel: false, showMaxLabel: false } });
     return {
       grid: { left: 10, right: 26, top: 44, bottom: 40, containLabel: true },
       tooltip: { trigger: 'item', formatter: (p) => (g.rows[p.dataIndex] && p.seriesName === 'networks' ? tip(g.rows[p.dataIndex].name, [['predicted', number(p.value[1])], ['measured', number(p.value[0])], ['error', percent(p.value[1] / p.value[0] - 1)]]) : '') },
       xAxis: { ...axis('measured'), nameLocation: 'middle', nameGap: 28 }, yAxis: { ...axis('predicted'), nameTextStyle: { align: 'left' } },
-      series: [line(1, 'equal'), line(1.1, '±10 %'), line(0.9, '±10 %'), { type: 'scatter', name: 'networks', data: g.rows.map((r) => [r.measured, r.predicted]), symbolSize: g.rows.length > 500 ? 4 : 7, itemStyle: { color: c.blue, opacity: 0.6 } }],
+      series: [line(1, 'equal'), line(1.1, '±10 %'), line(0.9, '±10 %'), { type: 'scatter', name: 'networks', data: g.rows.map((r) => [k * r.measured, k * r.predicted]), symbolSize: g.rows.length > 500 ? 4 : 7, itemStyle: { color: c.blue, opacity: 0.6 } }],
       legend: { data: ['networks', 'equal', '±10 %'] },
     };
   }
   residualOptions(c) {
-    const g = this.group;
+    const g = this.group, k = g.unit === 'share' ? 100 : 1;
     return {
       grid: { left: 10, right: 26, top: 44, bottom: 40, containLabel: true },
       tooltip: { trigger: 'item', formatter: (p) => tip(g.rows[p.dataIndex].name, [['error', `${number(p.value[1])} %`]]) },
-      xAxis: { type: 'value', scale: true, name: `measured [${g.unit || 'value'}]`, nameLocation: 'middle', nameGap: 28 }, yAxis: { type: 'value', name: 'error [%]', nameTextStyle: { align: 'left' } },
-      series: [{ type: 'scatter', data: g.rows.map((r) => [r.measured, 100 * (r.predicted / r.measured - 1)]), symbolSize: g.rows.length > 500 ? 4 : 7, itemStyle: { color: c.blue, opacity: 0.6 },
+      xAxis: { type: 'value', scale: true, name: `measured [${k === 100 ? '%' : g.unit || 'value'}]`, nameLocation: 'middle', nameGap: 28 }, yAxis: { type: 'value', name: 'error [%]', nameTextStyle: { align: 'left' } },
+      series: [{ type: 'scatter', data: g.rows.map((r) => [k * r.measured, 100 * (r.predicted / r.measured - 1)]), symbolSize: g.rows.length > 500 ? 4 : 7, itemStyle: { color: c.blue, opacity: 0.6 },
         markArea: { silent: true, itemStyle: { color: c.green, opacity: 0.12 }, data: [[{ yAxis: -10 }, { yAxis: 10 }]] } }],
-    };
-  }
-}
-
-export class Quality {
-  constructor(app) {
-    this.app = app;
-    this.sessionMenu = h('select', { onchange: () => this.update() });
-    this.kernelMenu = h('select', { class: 'wide', onchange: () => this.repeats.update() });
-    const empty = () => (this.session ? null : 'No session of `hwnas profile` is part of this report.');
-    const quiet = () => (!this.session ? '' : this.session.kernels.some((k) => k.visits.length) ? null : 'Counted once: there are no repeats to show.');
-    const spread = () => empty() ?? (this.session.kernels.length && this.session.kernels.every((k) => k.low === k.high) ? 'All intervals are points: the device was counted, not timed.' : null);
-    this.spread = new Figure({ id: 'spread', height: 280, empty: spread, options: (c) => this.spreadOptions(c), label: 'Width of the intervals of all kernels, as a share of the median, and the drift divided out, in measuring order' });
-    this.repeats = new Figure({ id: 'repeats', height: 280, empty: quiet, options: (c) => this.repeatOptions(c), label: 'Medians of the visits of one kernel, in order' });
-    this.note = h('p', { class: 'note' });
-    this.tools = h('div', { class: 'tools' }, h('label', {}, 'session ', this.sessionMenu), h('label', {}, 'kernel ', this.kernelMenu));
-    this.context = h('details', {});
-    this.element = h('div', {}, this.tools, this.note, h('div', { class: 'two' }, this.spread.element, this.repeats.element), this.context);
-  }
-  get session() { return this.app.data.sessions[Number(this.sessionMenu.value || 0)]; }
-  update() {
-    const sessions = this.app.data.sessions, before = Number(this.sessionMenu.value || 0);
-    replace(this.sessionMenu, sessions.map((s, i) => h('option', { value: i }, s.name)));
-    if (sessions.length) this.sessionMenu.value = Math.min(before, sessions.length - 1);
-    const s = this.session;
-    this.tools.hidden = this.context.hidden = !s;
-    this.note.textContent = '';
-    if (s) {
-      replace(this.kernelMenu, s.kernels.map((k, i) => h('option', { value: i }, k.signature)));
-      const exact = s.kernels.length > 0 && s.kernels.every((k) => k.low === k.high);
-      this.note.textContent = `${s.device}, ${s.precision}, ${s.unit}, ${s.started}: ${s.kernels.length} kernels measured, ${s.unsteady} not steady, ${s.failures.length} failed` +
-        (s.left_out ? `, ${s.left_out} more not shown` : '') + (exact ? '. Counted exactly: no spread.' : '.');
-      replace(this.context, h('summary', {}, 'Where and how it was measured'), this.states(s), table([{ head: 'what', cell: (r) => r[0] }, { head: 'was', code: true, cell: (r) => r[1] }], Object.entries(s.context).filter(([k]) => !/^(before|after)\./.test(k)), { label: 'Context of the session' }),
-        s.failures.length ? table([{ head: 'kernel', code: true, cell: (r) => r.signature }, { head: 'why there is no number', cell: (r) => r.failure }], s.failures.slice(0, 50), { label: 'Failures' }) : null);
-    }
-    this.spread.update();
-    this.repeats.update();
-  }
-  /** Clock, temperatures and load as the device told them before and after. */
-  states(s) {
-    const names = [...new Set(Object.keys(s.context).map((k) => /^(?:before|after)\.(.*)/.exec(k)?.[1]).filter(Boolean))];
-    return names.length ? table([{ head: 'state of the device', cell: (n) => n }, { head: 'before', code: true, cell: (n) => s.context[`before.${n}`] ?? '–' }, { head: 'after', code: true, cell: (n) => s.context[`after.${n}`] ?? '–' }], names, { label: 'State of the device' }) : null;
-  }
-  spreadOptions(c) {
-    const s = this.session, half = (k) => (50 * (k.high - k.low)) / k.median;
-    return {
-      grid: { left: 10, right: 20, top: 44, bottom: 40, containLabel: true }, legend: {},
-      tooltip: { trigger: 'item', formatter: (p) => {
-        const k = s.kernels[p.value[0]];
-        return tip(k.signature, [['median', timed(k.median, s.unit)], ['interval', `${timed(k.low, s.unit)} – ${timed(k.high, s.unit)}`], ['samples', `${k.n}, ${k.outliers} outliers`], ['drift', number(k.drift)], ['steady', k.steady ? 'yes' : 'no']]);
-      } },
-      xAxis: { type: 'value', name: 'kernel, in order', nameLocation: 'middle', nameGap: 28, max: Math.max(1, s.kernels.length - 1) }, yAxis: { type: 'value', name: '[%]', nameTextStyle: { align: 'left' }, scale: true },
-      series: [{ type: 'scatter', name: '± of the median', symbolSize: 5, data: s.kernels.map((k, i) => [i, half(k)]).filter((_, i) => s.kernels[i].steady), itemStyle: { color: c.blue } },
-        { type: 'scatter', name: 'not steady', symbolSize: 7, symbol: 'diamond', data: s.kernels.map((k, i) => [i, half(k)]).filter((_, i) => !s.kernels[i].steady), itemStyle: { color: c.accent } },
-        { type: 'line', name: 'drift', symbol: 'none', data: s.kernels.map((k, i) => [i, 100 * (k.drift - 1)]), lineStyle: { color: c.orange, width: 1.5 }, itemStyle: { color: c.orange } }],
-    };
-  }
-  repeatOptions(c) {
-    const s = this.session, k = s.kernels[Number(this.kernelMenu.value || 0)], visits = k?.visits ?? [];
-    const sorted = [...visits].sort((a, b) => a - b), bins = Math.max(1, Math.min(20, Math.ceil(Math.sqrt(visits.length))));
-    const low = sorted[0] ?? 0, step = ((sorted.at(-1) ?? 1) - low) / bins || 1, counts = Array(bins).fill(0);
-    for (const v of visits) counts[Math.min(bins - 1, Math.floor((v - low) / step))]++;
-    return {
-      grid: { left: 10, right: 20, top: 44, bottom: 40, containLabel: true },
-      tooltip: { trigger: 'axis', formatter: (all) => tip(k.signature, [['from', timed(low + all[0].dataIndex * step, s.unit)], ['visits', all[0].value]]) },
-      xAxis: { type: 'category', data: counts.map((_, i) => timed(low + (i + 0.5) * step, s.unit)), name: `medians of ${visits.length} visits`, nameLocation: 'middle', nameGap: 28 },
-      yAxis: { type: 'value', name: 'visits', nameTextStyle: { align: 'left' }, minInterval: 1 },
-      series: [{ type: 'bar', data: counts, barCategoryGap: '4%', itemStyle: { color: c.blue } }],
     };
   }
 }
@@ -197,17 +129,19 @@ export class Devices {
   }
   options(c) {
     const runs = this.fronts(), colours = [c.accent, c.blue, c.green, c.orange, c.purple, c.sky];
-    const axisOf = (r, metric) => r.metric(metric).label + (r.json.device ? ` on ${r.json.device}` : '');
+    const axisOf = (r, metric) => r.metric(metric).label.replace(' · ', '\n') + (r.json.device ? ` on ${r.json.device}` : '');
     const names = [...new Set(runs.map((r) => axisOf(r, r.objectives[1].metric)))];
-    const cell = 100 / names.length;
+    // Beside each other where there is room, else one below the other.
+    const beside = this.figure.host.clientWidth / names.length > 190, cell = beside ? 100 / names.length : 100, high = 320;
+    this.figure.setHeight(beside ? 400 : 50 + high * names.length);
     return {
-      grid: names.map((_, k) => ({ left: `${k * cell + 1}%`, width: `${cell - 3}%`, top: 40, bottom: 40, containLabel: true })),
+      grid: names.map((_, k) => ({ left: `${beside ? k * cell + 1 : 1}%`, width: `${cell - 3}%`, top: beside ? 44 : 50 + k * high, height: beside ? 276 : high - 100, containLabel: true })),
       legend: {},
       tooltip: { trigger: 'item', formatter: (p) => {
         const run = runs[p.seriesIndex];
         return tip(`${run.name}: ${run.id(p.value[2])}`, run.metrics.map((m) => [m.name, m.text(run.value(m, run.place.get(p.value[2])))]));
       } },
-      xAxis: names.map((name, k) => ({ gridIndex: k, type: 'value', scale: true, name, nameLocation: 'middle', nameGap: 26 })),
+      xAxis: names.map((name, k) => ({ gridIndex: k, type: 'value', scale: true, name, nameLocation: 'middle', nameGap: 30, nameTextStyle: { lineHeight: 15 } })),
       yAxis: names.map((_, k) => ({ gridIndex: k, type: 'value', scale: true, name: k === 0 ? runs[0].metric(runs[0].objectives[0].metric).label : '', nameTextStyle: { align: 'left' } })),
       series: runs.map((run, r) => {
         const y = run.metric(run.objectives[0].metric), x = run.metric(run.objectives[1].metric), k = names.indexOf(axisOf(run, x.name));

@@ -8,20 +8,31 @@ export class Metric {
     this.share = record.unit === 'share';
   }
   get label() {
-    const unit = this.share ? '%' : this.unit;
-    return this.name + (unit ? ` [${unit}]` : '') + ` · ${this.source}`;
+    return `${this.axis} · ${this.source}`;
   }
   /** The value in the unit of the label. */
   shown(v) {
     return v === null || v === undefined ? null : this.share ? 100 * v : v;
   }
+  get axis() {
+    const unit = this.share ? '%' : this.unit;
+    return this.name + (unit ? ` [${unit}]` : '');
+  }
+  /** The value as text, with its unit or, under a heading that has it, without. */
   text(v) {
     if (v === null || v === undefined) return '–';
     if (this.share) return percent(v);
-    const plain = Math.abs(v) >= 1e5 ? short(v) : number(v);
-    return plain + (this.unit ? ' ' + this.unit : '');
+    return this.plain(v) + (this.unit ? ' ' + this.unit : '');
+  }
+  plain(v) {
+    if (v === null || v === undefined) return '–';
+    const shown = this.shown(v);
+    return Math.abs(shown) >= 1e5 ? short(shown) : number(shown);
   }
 }
+
+/** What the letters in an architecture's text mean, in the spaces that hwnas knows. */
+const words = { r: 'resolution', w: 'width', d: 'depth', k: 'kernel', e: 'expand' };
 
 export class Run {
   constructor(json) {
@@ -140,7 +151,8 @@ export class Run {
     });
     const many = new Map();
     for (const c of byName.values()) many.set(c.key, (many.get(c.key) ?? 0) + 1);
-    this.cells = [...byName.values()].map((c) => ({ ...c, name: many.get(c.key) > 1 ? c.name : c.key }));
+    const word = (key) => (this.json.architectures ? words[key] ?? key : key);
+    this.cells = [...byName.values()].map((c) => ({ ...c, word: word(c.key), name: word(c.key) + (many.get(c.key) > 1 ? ` ${c.index + 1}` : '') }));
     return this.cells;
   }
 }

@@ -19,7 +19,7 @@ export class Strips {
         h('p', { class: 'striphead' }, h('button', { type: 'button', class: 'link', onclick: () => app.select(n) }, run.id(n)), ' ',
           run.metrics.map((m) => `${m.name} ${m.text(run.value(m, run.place.get(n)))}`).join(' · '),
           shown.length > 1 ? h('button', { type: 'button', class: 'chip', title: 'remove from the comparison', onclick: () => app.unpin(n) }, '×') : null),
-        layers[i] ? strip(layers[i], { tallest, title: run.id(n), session: app.session, unit: run.sessions[app.session]?.unit })
+        layers[i] ? strip(layers[i], { tallest, width: this.element.clientWidth, title: run.id(n), session: app.session, unit: run.sessions[app.session]?.unit })
           : h('p', { class: 'empty' }, noLayers(run)))),
     layers.some(Boolean) ? legend() : null);
   }

@@ -1,13 +1,14 @@
 // The page: reads the document, builds the sections, keeps what is chosen, follows a live server.
 import { h, number, replace } from './dom.js';
-import { figures, instanceOf, redrawAll, startAll } from './figure.js';
+import { drawForPaper, figures, instanceOf, redrawAll } from './figure.js';
 import { Genes, Timeline, Training } from './history.js';
-import { Devices, Prediction, Quality } from './measuring.js';
+import { Devices, Prediction } from './measuring.js';
 import { Run } from './model.js';
 import { Layers, Memory, Strips } from './networks.js';
 import { Panel } from './panel.js';
 import { Parallel } from './parallel.js';
 import { Pareto, SearchProgress } from './pareto.js';
+import { Quality } from './quality.js';
 import { Comparison, Exports, Headline, Provenance } from './summary.js';
 
 const mostCompared = 3;
@@ -58,8 +59,15 @@ class App {
       h('main', {}, this.none, sections), this.panel.element,
       h('footer', {}, `hwnas ${this.data.tool.version}${this.data.created ? ` · ${this.data.created}` : ''} · numbers say whether they are measured, predicted or modelled · drawn with Apache ECharts`));
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redrawAll);
-    addEventListener('beforeprint', () => { startAll(); redrawAll(); });
-    addEventListener('afterprint', redrawAll);
+    addEventListener('beforeprint', () => this.print(true));
+    addEventListener('afterprint', () => this.print(false));
+  }
+  /** Paper has room for everything at once, and nothing there can be opened. */
+  print(on) {
+    if (on) this.opened = [...document.querySelectorAll('details.paper-too:not([open])')];
+    for (const details of this.opened ?? []) details.open = on;
+    drawForPaper(on);
+    if (this.run) this.parts.networks.update();
   }
   nextScheme(button) {
     const root = document.documentElement, now = root.dataset.scheme ?? 'auto', next = schemes[(schemes.indexOf(now) + 1) % 3];

@@ -36,7 +36,7 @@ export class Panel {
           known ? row(known.value, `measured${known.where ? `: ${known.where}` : ''}`) : null];
       }))),
       h('h3', {}, 'Architecture'), h('p', { class: 'arch' }, run.candidates.arch[i]),
-      layers ? [strip(layers, { title: run.id(number_), session: app.session, unit: run.sessions[app.session]?.unit }), legend(),
+      layers ? [strip(layers, { width: 400, title: run.id(number_), session: app.session, unit: run.sessions[app.session]?.unit }), legend(),
         h('p', { class: 'note' }, `${layers.length} layers as the device runs them, ${run.json.architectures.parts.precision}.`),
         h('details', {}, h('summary', {}, 'Layers'), layerTable(run, layers))] : h('p', { class: 'empty' }, noLayers(run)),
       h('div', { class: 'tools' },

@@ -5,6 +5,7 @@ import { extent } from './model.js';
 
 const pageSize = 25;
 const mostAxes = 16;
+const axisRoom = 76;  // pixels between two axes at least: on a phone the picture scrolls sideways
 
 /** Gene columns reduced to what fits: single genes as they are, families with many members by their mean. */
 function geneAxes(run, room) {
@@ -21,7 +22,7 @@ function geneAxes(run, room) {
       : { name: c.name, categories: labels.sort(), values: c.labels.map((l) => (l === undefined ? null : l)) };
   };
   const mean = (members) => ({
-    name: `mean ${members[0].key}`,
+    name: `mean ${members[0].word}`,
     values: run.candidates.number.map((_, i) => {
       const known = members.map((m) => numeric(m.labels[i])).filter((v) => v !== null);
       return known.length ? known.reduce((a, b) => a + b, 0) / known.length : null;
@@ -51,7 +52,7 @@ export class Parallel {
     this.high = h('input', { type: 'number', step: 'any', 'aria-label': 'at most', placeholder: 'at most' });
     this.chips = h('span', { class: 'chips' });
     this.tableHost = h('div', {});
-    this.element = h('div', {}, this.figure.element,
+    this.element = h('div', {}, h('div', { class: 'sideways', tabindex: 0, role: 'region', 'aria-label': 'Parallel coordinates' }, this.figure.element),
       h('form', { class: 'tools', onsubmit: (e) => { e.preventDefault(); this.filter(); } },
         h('label', {}, 'keep ', this.axisMenu), this.low, this.high,
         h('button', { type: 'submit' }, 'filter'), this.chips),
@@ -76,6 +77,7 @@ export class Parallel {
     this.intervals.forEach((_, a) => a >= this.axes.length && this.intervals.delete(a));
     replace(this.axisMenu, this.axes.map((a, i) => (a.categories ? null : h('option', { value: i }, a.name))));
     this.apply();
+    this.figure.element.style.minWidth = `${axisRoom * this.axes.length}px`;
     this.figure.update();
     if (this.intervals.size > 0) this.showAreas();
   }
@@ -135,14 +137,14 @@ export class Parallel {
     const sortButton = (m) => h('button', { type: 'button', class: 'sort', onclick: () => {
       this.sort = { metric: m, up: this.sort.metric === m ? !this.sort.up : m.name !== run.objectives[0].metric };
       this.apply();
-    } }, m.label);
+    } }, m.axis, h('small', {}, m.source));
     const number_ = (i) => run.candidates.number[i];
     replace(this.tableHost,
       h('p', { class: 'note', id: 'rows-kept', 'aria-live': 'polite' }, `${this.rows.length} of ${run.size} candidates`),
       table([
         { head: 'candidate', cell: (i) => h('button', { type: 'button', class: 'link', onclick: () => app.select(number_(i)) }, run.id(number_(i))) },
         { head: 'is', cell: (i) => run.kind(i) },
-        ...run.metrics.map((m) => ({ head: sortButton(m), number: true, cell: (i) => m.text(run.value(m, i)) })),
+        ...run.metrics.map((m) => ({ head: sortButton(m), number: true, cell: (i) => m.plain(run.value(m, i)) })),
         { head: 'architecture', code: true, cell: (i) => (run.failed(i) ? `${run.candidates.arch[i]} — ${run.candidates.failure[i]}` : run.candidates.arch[i]) },
       ], shown, { label: 'Candidates that the filter keeps', key: number_, rowClass: (i) => run.kind(i).split(' ')[0] }),
       this.rows.length > pageSize ? h('div', { class: 'tools pages' },

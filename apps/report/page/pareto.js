@@ -31,7 +31,7 @@ export class Pareto {
       h('div', { class: 'tools' }, h('label', {}, 'across ', this.xMenu), h('label', {}, 'up ', this.yMenu),
         h('label', {}, 'colour ', this.colour)),
       this.figure.element,
-      h('p', { class: 'note' }, 'Click a point, or a row of the table of candidates, for its architecture. Dashed lines are limits; grey candidates break a limit. A hollow marker is the measurement of the candidate that it is joined to.'));
+      h('p', { class: 'note screen' }, 'Click a point, or a row of the table of candidates, for its architecture. Dashed lines are limits; grey candidates break a limit. A hollow marker is the measurement of the candidate that it is joined to.'));
   }
   /** A new run: which metrics there are. */
   setRun(run) {

@@ -21,8 +21,8 @@ export function workOf(layers, session) {
   return { values: measured ? times : layers.map((l) => l.macs), measured };
 }
 
-export function strip(layers, { session = -1, title, unit, tallest, onpick } = {}) {
-  const width = 1200, base = 120, top = 26, { values, measured } = workOf(layers, session);
+export function strip(layers, { session = -1, title, unit, tallest, width: room = 1200 } = {}) {
+  const width = Math.max(280, room), base = 120, top = 26, { values, measured } = workOf(layers, session);
   const sum = values.reduce((a, b) => a + b, 0) || 1;
   const floor = (0.35 * width) / Math.max(layers.length, 1);
   const most = tallest ?? Math.max(...layers.map((l) => l.out[0]));
@@ -33,7 +33,7 @@ export function strip(layers, { session = -1, title, unit, tallest, onpick } = {
     const high = Math.max(3, (base - top - 8) * Math.sqrt(layer.out[0] / most));
     const cost = measured ? timed(values[i], unit) : `${short(layer.macs)} MACs`;
     nodes.push(h('svg:rect', { class: 'kernel', x: x.toFixed(2), y: (base - high).toFixed(2), width: w.toFixed(2), height: high.toFixed(2),
-      fill: windowColours[colourOf(layer)], onclick: onpick && (() => onpick(layer)) },
+      fill: windowColours[colourOf(layer)] },
     h('svg:title', {}, `${layer.name}: ${layer.signature}, ${cost} (${number((100 * values[i]) / sum)} %)`)));
     if (i > 0 && layers[i - 1].stage !== layer.stage) {
       nodes.push(h('svg:line', { class: 'stage', x1: x.toFixed(2), x2: x.toFixed(2), y1: top - 8, y2: base + 5 }));

@@ -2,8 +2,10 @@
 import { bytes, copyable, duration, h, number, percent, replace, short, table } from './dom.js';
 import { quoted } from './panel.js';
 
+/** "12.5 KiB": the unit smaller than the number, and never on a line of its own. */
 function card(value, what, source) {
-  return h('div', { class: 'stat' }, h('b', {}, value), h('span', {}, what), source ? h('em', {}, source) : null);
+  const [, amount, unit] = /^([^ ]*\d[^ ]*) (.+)$/.exec(value) ?? [null, value, null];
+  return h('div', { class: 'stat' }, h('b', {}, amount, unit ? h('small', {}, `\u00a0${unit.replaceAll(' ', '\u00a0')}`) : null), h('span', {}, what), source ? h('em', {}, source) : null);
 }
 
 export class Headline {
@@ -26,8 +28,11 @@ export class Headline {
     } else cards.push(card('none', counts.candidates ? 'no candidate meets the limits' : 'nothing scored yet'));
     const known = run.metrics.filter((m) => m.source === 'predicted').length;
     cards.push(card(percent(known / run.metrics.length), 'of the metrics are predicted', `${run.metrics.filter((m) => m.source === 'measured').length} measured, ${run.metrics.filter((m) => m.source === 'modelled').length} modelled`));
-    const tasks = app.data.queue?.tasks ?? [];
+    const energy = best === null ? null : run.details(best)?.energy;
+    if (energy && !run.metrics.some((m) => /energy|joule|_[um]j$/i.test(m.name))) cards.push(card(`${number(1e6 * energy.joules.reduce((a, b) => a + b, 0))} µJ`, 'its energy', `modelled · ${energy.table}`));
+    const tasks = app.data.queue?.tasks ?? [], stages = (app.data.stages ?? []).filter((s) => s.seconds !== null);
     if (tasks.length) cards.push(card(duration(tasks.reduce((a, t) => a + t.run_ms, 0)), 'of tasks run', `${duration(tasks.reduce((a, t) => a + t.wait_ms, 0))} queued`));
+    else if (stages.length) cards.push(card(duration(1000 * stages.reduce((a, s) => a + s.seconds, 0)), 'for the stages on record', `longest: ${stages.reduce((a, s) => (s.seconds > a.seconds ? s : a)).stage}`));
     replace(this.element, cards);
   }
 }
@@ -100,8 +105,8 @@ export class Provenance {
           ['limits', run.constraints.map((c) => `${c.metric}${c.min !== null ? ` ≥ ${number(c.min)}` : ''}${c.max !== null ? ` ≤ ${number(c.max)}` : ''}`).join(', ') || 'none'],
           ['numbers', run.metrics.map((m) => `${m.name}: ${m.source}`).join(', ')],
           ['hwnas', data.tool.version], ['made', data.created || '–']], { label: 'Facts of the search' }),
-        h('details', {}, h('summary', {}, 'Configuration'), h('pre', { tabindex: 0 }, JSON.stringify(run.json.config, null, 2)))] : null,
-      data.files?.length ? h('details', {}, h('summary', {}, `Made from ${data.files.length} files`), table([{ head: 'file', code: true, cell: (f) => f.file }, { head: 'SHA-256', code: true, cell: (f) => f.sha256 }], data.files, { label: 'Files and their hashes' })) : null,
+        h('details', { class: 'paper-too' }, h('summary', {}, 'Configuration'), h('pre', { tabindex: 0 }, JSON.stringify(run.json.config, null, 2)))] : null,
+      data.files?.length ? h('details', { class: 'paper-too' }, h('summary', {}, `Made from ${data.files.length} files`), table([{ head: 'file', code: true, cell: (f) => f.file }, { head: 'SHA-256', code: true, cell: (f) => f.sha256 }], data.files, { label: 'Files and their hashes' })) : null,
       data.notes.length || run?.json.notes.length ? h('div', { class: 'warning' }, h('p', {}, 'While reading:'), h('ul', {}, [...data.notes, ...(run?.json.notes ?? [])].map((n) => h('li', {}, n)))) : null);
   }
 }

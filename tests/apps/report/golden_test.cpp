@@ -6,6 +6,7 @@
 
 #include "apps/report/report.h"
 #include "apps/report/static_page.h"
+#include "latency/measure/session.h"
 #include "tests/apps/report/run_fixture.h"
 
 // The report's data and its picture of the front, byte for byte (networks' pictures: tests/space/goldens).
@@ -26,7 +27,23 @@ void expect_golden(const std::string& name, const std::string& text) {
   EXPECT_EQ(text, wanted.str());
 }
 
-// Two searches of one question, one of them random; a measurement of one network; a training run.
+// A kernel that was told twice, and two states of the device.
+std::string session() {
+  latency::KernelRecord record;
+  record.signature = "conv";
+  record.n = 60;
+  record.median = record.low = 1000;
+  record.high = 1010;
+  record.steady = true;
+  record.visit_medians = {1000, 1005};
+  return latency::to_line(latency::SessionInfo{
+             "s", "phone", "p", "c", "int8", "ns", "tiny", "2026-01-01T00:00:00Z", {{"compiler", "gcc"}}}) +
+         latency::to_line(latency::DeviceState{1.5, {{"conv", 990}}, 1800, 41.5, 0.25}) +
+         latency::to_line(record) + latency::to_line(record) +
+         latency::to_line(latency::DeviceState{2, {{"add", 5}}});
+}
+
+// Two searches of one question, one of them random; a measurement of one network; a session; a training run.
 Json document() {
   const test::Project project("golden");
   project.write("runs/mine/run.json", test::run_json());
@@ -41,6 +58,7 @@ Json document() {
   project.write("runs/mine-random-1/run.json", test::run_json("random", 1));
   project.write("runs/mine-random-1/candidates.jsonl",
                 test::line(0, 0, 0, "0.7", "3") + test::line(1, 0, 1, "0.72", "4"));
+  project.write("sessions/phone.jsonl", session());
   project.write("net/config.json", R"({"space": "none", "data": "d", "seed": 1})");
   project.write(
       "net/metrics.jsonl",
