@@ -328,6 +328,8 @@ test('no text of a user becomes markup or script', async () => {
   put('exports/e/parity.json', [{ [hostile]: hostile }]);
   put('.hwnas/stages/a.json', { stage: hostile, seconds: 1, peak_kilobytes: 1 });
   for (const name of ['one', 'two']) writeSession(folder, name, { device: hostile, kernels: [hostile, `${hostile}2`], context: { [hostile]: hostile, [`before.${hostile}`]: hostile }, states: [1, 2, 3].map((time) => ({ time, references: { [hostile]: 5, [`${hostile}2`]: 6 }, celsius: 40 })) });
+  hwnas(folder, 'submit', '--shell', `exit 0 # ${hostile}`, '--name', hostile);
+  hwnas(folder, 'worker', '--name', hostile, '--drain');
   const out = path.join(folder, 'report.html');
   hwnas(folder, 'report', '--title', hostile, '-o', out);
   await opened(`file://${out}`, {}, async (page) => {
@@ -337,7 +339,7 @@ test('no text of a user becomes markup or script', async () => {
     await page.evaluate(() => window.hwnas.app.select(3));
     await page.keyboard.press('Escape');
     const charts = await page.evaluate(() => [...window.hwnas.figures.values()].filter((f) => !f.host.hidden && !f.host.closest('[hidden]')).map((f) => f.id));
-    for (const id of ['front', 'prediction', 'drift', 'climate', 'training-loss']) assert.ok(charts.includes(id), id);
+    for (const id of ['front', 'prediction', 'drift', 'climate', 'training-loss', 'timeline']) assert.ok(charts.includes(id), id);
     for (const id of charts) {
       await drawn(page, id);
       const box = await page.locator(`[data-chart="${id}"]`).boundingBox();
