@@ -187,15 +187,12 @@ Result<int> run_export(const Context& context, ExportOptions o, const std::strin
   if (o.out.empty()) o.out = (fs::path(context.project) / "exports/").string();
   NAS_TRY(records, export_networks(o));
   NAS_CHECK(keep_all(context, o, asked, records));
-  std::vector<Column> columns{{"folder", "folder"},
-                              {"top1_float", "top-1, float"},
-                              {"top1_int8", "top-1, int8"},
-                              {"top1_agreement", "same answer"},
-                              {"test_images", "test images"},
-                              {"macs", "MACs"},
-                              {"arena", "arena", "bytes"},
-                              {"constants", "constants", "bytes"},
-                              {"instructions", "instructions an image"}};
+  std::vector<Column> columns{{"folder", "folder"},           {"top1_float", "top-1, float"},
+                              {"top1_int8", "top-1, int8"},   {"top1_agreement", "same answer"},
+                              {"test_images", "test images"}, {"macs", "MACs"},
+                              {"arena", "arena", "bytes"},    {"constants", "constants", "bytes"}};
+  if (std::ranges::any_of(records, [](const auto& r) { return r.contains("instructions"); }))
+    columns.push_back({"instructions", "instructions an image"});  // counted for --device
   if (o.stage.qat > 0)
     columns.insert(columns.begin() + 1, Column{"top1_before_qat", "top-1, float, before --qat"});
   if (records.size() > 1)

@@ -11,12 +11,12 @@
 #include "apps/accuracy_file.h"
 #include "apps/command.h"
 #include "apps/engine_models.h"
+#include "apps/fusion_pairs.h"
 #include "apps/profile_store.h"
 #include "apps/progress.h"
 #include "devices/device_lock.h"
 #include "devices/profile.h"
 #include "latency/measure/design.h"
-#include "latency/measure/fusion_test.h"
 #include "latency/measure/kernel_set.h"
 #include "latency/measure/profiler.h"
 #include "space/base/file.h"
@@ -157,50 +157,6 @@ void print_coverage(const latency::Coverage& c, double sure) {
                "of %zu reachable kernels: %zu measured, %zu predicted within +-%.0f %%, %zu less surely, %zu "
                "not at all\n",
                c.kernels, c.measured, c.sure, 100 * sure, c.unsure, c.unknown);
-}
-
-// Convolution, activation and both in one: does the engine run the pair as one kernel?
-Result<int> test_fusion_pairs(const Context& context, const ProfileCommand& command,
-                              const devices::DeviceProfile& device, latency::SessionInfo info) {
-  const std::string bits = info.precision == "int8" ? " w8a8 i8" : " w32a32 i32";
-  std::vector<Record> rows;
-  for (const std::string& second : {std::string("relu"), std::string("hard_swish"), std::string("sigmoid")})
-    for (const std::string& anchor : {std::string("conv k1 s1 p0 g1 32x28x28->64x28x28"),
-                                      std::string("conv k3 s1 p1 g64 64x28x28->64x28x28")}) {
-      NAS_TRY(first, parse_signature(anchor + bits));
-      NAS_TRY(alone, parse_signature("activation 64x28x28->64x28x28 f:" + second + bits));
-      NAS_TRY(both, parse_signature(anchor + " " + second + bits));
-      std::map<std::string, std::vector<double>> times;
-      latency::ProfileHooks hooks;
-      hooks.done = [&](const KernelRecord& r) -> Result<void> {
-        if (!r.failure.empty()) return Error{r.failure, r.signature, ErrorKind::device};
-        times[r.signature] = r.visit_medians.empty() ? std::vector<double>(10, r.median) : r.visit_medians;
-        return {};
-      };
-      // Every round visits the three in turn; no kernel may be finished before the others.
-      latency::ProfileOptions options = command.options;
-      options.measure.half_width = 0;
-      options.measure.max_secs = std::max(10.0, options.measure.max_secs);
-      options.measure.reference_every = 0;
-      NAS_CHECK(latency::profile_kernels(device, std::vector{first, alone, both}, options, info, hooks));
-      NAS_TRY(test, latency::test_fusion_rounds(times[signature(first)], times[signature(alone)],
-                                                times[signature(both)]));
-      rows.push_back({{"first", anchor},
-                      {"second", second},
-                      {"statistic", test.statistic},
-                      {"low", test.interval.low},
-                      {"high", test.interval.high},
-                      {"outcome", latency::to_string(test.outcome)}});
-    }
-  print_records(context,
-                {{"first", "first"},
-                 {"second", "second"},
-                 {"statistic", "statistic"},
-                 {"low", "low"},
-                 {"high", "high"},
-                 {"outcome", "outcome"}},
-                rows);
-  return 0;
 }
 
 // Random networks of the space that the session does not hold yet.
@@ -348,7 +304,7 @@ Result<int> run_profile(const Context& context, const ProfileCommand& command) {
                                           now));
   ProfileCommand ready = command;
   ready.options = options;
-  if (command.fusion) return test_fusion_pairs(context, ready, device, info);
+  if (command.fusion) return test_fusion_pairs(context, device, options, info);
   if (!context.quiet)
     std::fprintf(stderr, "%zu of %zu reachable kernels (%.2f %% of a random network's)\n", wanted,
                  set.kernels.size(), 100 * set.coverage);

@@ -11,8 +11,7 @@ Progress::Progress(std::string what, std::uint64_t total, bool quiet)
       total_(total),
       quiet_(quiet),
       terminal_(isatty(STDERR_FILENO) != 0),
-      start_(Clock::now()),
-      last_(start_) {}
+      last_(Clock::now()) {}
 
 Progress::~Progress() {
   if (terminal_ && drawn_) std::fputs("\r\033[K", stderr);
@@ -21,16 +20,18 @@ Progress::~Progress() {
 void Progress::update(std::uint64_t done, const std::string& note) {
   if (quiet_) return;
   const Clock::time_point now = Clock::now();
+  if (!first_) first_ = {now, done};
   const auto pause = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(30'000);
   if (now - last_ < pause) return;
   last_ = now;
-  const double elapsed = std::chrono::duration<double>(now - start_).count();
   std::string line = what_ + " " + std::to_string(done);
   if (total_ > 0) {
     line += "/" + std::to_string(total_);
-    if (done > 0 && done < total_)
-      line += ", " + duration_text(elapsed * static_cast<double>(total_ - done) / static_cast<double>(done)) +
-              " left";
+    if (done > first_->second && done < total_) {
+      const double elapsed = std::chrono::duration<double>(now - first_->first).count();
+      const double pace = elapsed / static_cast<double>(done - first_->second);
+      line += ", " + duration_text(pace * static_cast<double>(total_ - done)) + " left";
+    }
   }
   if (!note.empty()) line += ", " + note;
   if (terminal_)

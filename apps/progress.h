@@ -1,7 +1,9 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace nas::apps {
 
@@ -24,8 +26,9 @@ class Progress {
   bool quiet_;
   bool terminal_;
   bool drawn_ = false;
-  Clock::time_point start_;
   Clock::time_point last_;
+  // When the first step was done: what came before (building, opening) tells nothing of the pace.
+  std::optional<std::pair<Clock::time_point, std::uint64_t>> first_;
 };
 
 // "42 s", "3 min 5 s", "2 h 10 min".

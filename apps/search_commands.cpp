@@ -105,16 +105,25 @@ void print_found(const Context& context, const search::History& history, const s
     std::fprintf(stderr, "%zu more: hwnas front %s\n", front.size() - rows.size(), run.c_str());
 }
 
+// A sum may promise what the metric itself cannot reach.
+std::string beyond_bounds(std::span<const search::BoundedCost> bounds, const std::string& metric,
+                          double value) {
+  const auto bound = std::ranges::find(bounds, metric, &search::BoundedCost::metric);
+  if (bound == bounds.end() || (value >= bound->lower && value <= bound->upper)) return "";
+  return "; its sum goes beyond " + search::number(value > bound->upper ? bound->upper : bound->lower);
+}
+
 Result<void> say_gap(const Context& context, const SearchPlan& plan, const search::Run& run) {
   const SearchProblem& problem = plan.problem;
   NAS_TRY(found,
           search::certify(problem.space, run.history, problem.known, problem.stand_ins, problem.peaks));
   if (!found || context.quiet) return {};
-  std::fprintf(stderr,
-               "optimality gap of %s against the exact optimum of its %s: %s (%s found, %s possible)\n",
-               plan.judge.problem().objectives[0].metric.c_str(),
-               found->stand_in ? "separable stand-in" : "model", search::number(found->gap()).c_str(),
-               search::number(found->found).c_str(), search::number(found->optimum).c_str());
+  const std::string& metric = plan.judge.problem().objectives[0].metric;
+  std::fprintf(
+      stderr, "optimality gap of %s against the exact optimum of its %s: %s (%s found, %s possible%s)\n",
+      metric.c_str(), found->stand_in ? "separable stand-in" : "model", search::number(found->gap()).c_str(),
+      search::number(found->found).c_str(), search::number(found->optimum).c_str(),
+      beyond_bounds(problem.bounds, metric, found->optimum).c_str());
   return {};
 }
 
