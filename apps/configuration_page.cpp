@@ -44,7 +44,10 @@ const std::map<std::string, std::string> kProjectMeanings{
     {"targets[].limits.minstr", "millions of instructions an image, on emulators"},
     {"targets[].limits.ram_kb", "activations, KiB; default: the device's"},
     {"targets[].limits.flash_kb", "stored weights, KiB; default: the device's"},
-    {"targets[].export", "forms to export; default: `c` for int8, else `onnx`"},
+    {"targets[].export", "forms to export ([export](export.md)); default: all that the network has"},
+    {"targets[].finetune", "epochs that the chosen network is trained on before it is exported"},
+    {"targets[].qat", "then, epochs of quantisation-aware training ([quantisation](quantisation.md))"},
+    {"targets[].patches", "`auto`: C runs the first layers in windows where the device's RAM needs it"},
 };
 
 const std::map<std::string, std::string> kSearchMeanings{

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/export_forms.h"
 #include "apps/quantize_stage.h"
 #include "space/base/result.h"
 
@@ -28,9 +29,6 @@ struct ExportOptions {
 
 // Files of an export: path inside the folder -> content.
 using ExportFiles = std::map<std::string, std::string>;
-
-// "torchscript", "onnx", …, in the order in which they are listed everywhere.
-const std::vector<std::string>& export_forms();
 
 // Extracts, quantises and writes one folder a network; a record each holds the folder and the metrics of its
 // manifest. Fails (usage) naming the layer where a form that was asked for does not exist, and (infeasible)

@@ -141,12 +141,7 @@ Result<Record> export_one(const ExportSource& source, const std::string& network
 }  // namespace
 
 Result<std::vector<Record>> export_networks(const ExportOptions& o) {
-  for (const std::string& form : o.forms)
-    if (std::find(export_forms().begin(), export_forms().end(), form) == export_forms().end()) {
-      std::string known;
-      for (const std::string& name : export_forms()) known += (known.empty() ? "" : ", ") + name;
-      return usage_error("a form must be one of " + known + ", found " + form);
-    }
+  for (const std::string& form : o.forms) NAS_CHECK(check_form(form));
   std::error_code ignored;
   if (fs::exists(fs::path(o.out) / "SHA256SUMS", ignored))
     return usage_error("is an exported folder already", o.out);

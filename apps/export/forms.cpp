@@ -115,12 +115,6 @@ std::vector<float> real_logits(const std::vector<std::int8_t>& q, const Quantiza
 
 }  // namespace
 
-const std::vector<std::string>& export_forms() {
-  static const std::vector<std::string> all{"torchscript", "onnx", "onnx-int8",  "tflite",
-                                            "tflite-int8", "c",    "safetensors"};
-  return all;
-}
-
 Result<Forms> write_forms(const Subject& s, const std::vector<std::string>& wanted, const FormFacts& facts) {
   Forms forms;
   for (const std::string& form : wanted.empty() ? export_forms() : wanted) {

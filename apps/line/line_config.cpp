@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apps/export_forms.h"
 #include "devices/profile.h"
 #include "space/base/embedded.h"
 #include "space/json/document.h"
@@ -40,7 +41,12 @@ Target read_target(JsonReader& reader, const fs::path& project) {
     target.ram_kb = static_cast<double>(*device->ram_bytes) / 1024;
   if (device && !target.flash_kb && device->flash_bytes)
     target.flash_kb = static_cast<double>(*device->flash_bytes) / 1024;
-  target.forms = reader.texts("export", std::vector<std::string>{target.precision == "int8" ? "c" : "onnx"});
+  target.forms = reader.texts("export", std::vector<std::string>{});
+  for (const std::string& form : target.forms)
+    if (const auto known = check_form(form); !known) reader.fail("export", known.error().message);
+  target.finetune = reader.number("finetune", 0, 1e6, 0);
+  target.qat = reader.number("qat", 0, 1e6, 0);
+  target.patches = reader.word("patches", {"off", "auto"}, "off");
   reader.done();
   return target;
 }

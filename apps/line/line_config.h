@@ -18,8 +18,9 @@ struct Target {
   std::string unit;                   // "latency_ms" or, on emulators, "minstr" (millions of instructions)
   std::optional<double> max_latency;  // in that unit
   std::optional<double> ram_kb, flash_kb;
-  std::vector<std::string> forms;  // of export
-  bool optimise_latency = true;    // false: accuracy against MACs
+  std::vector<std::string> forms;  // to export; none: all that the network has
+  double finetune = 0, qat = 0;    // epochs of training for the chosen network before it is exported
+  std::string patches = "off";     // `hwnas export --patches`
 };
 
 // hwnas.json: a whole project, from images to exported networks.

@@ -105,12 +105,24 @@ Stage check_stage(const LineConfig& c, const Target& t) {
 }
 
 Stage export_stage(const Target& t) {
-  Stage stage{"export " + t.name,
-              {{"export", t.name + ":best", "--run", kSupernet, "--out", "exports/" + t.name}},
-              {"runs/" + t.name + "/front.json", std::string(kSupernet) + "/supernet.safetensors"},
-              {"exports/" + t.name},
-              {"exports/" + t.name}};
-  return stage;
+  std::vector<std::string> command{"export",   t.name + ":best", "--run", kSupernet,
+                                   "--device", t.device,         "--out", "exports/" + t.name};
+  const auto add = [&command](const char* option, const std::string& value) {
+    command.insert(command.end(), {option, value});
+  };
+  if (!t.forms.empty()) {
+    std::string forms;
+    for (const std::string& form : t.forms) forms += (forms.empty() ? "" : ",") + form;
+    add("--to", forms);
+  }
+  if (t.finetune > 0) add("--finetune", number(t.finetune));
+  if (t.qat > 0) add("--qat", number(t.qat));
+  if (t.patches != "off") add("--patches", t.patches);
+  return {"export " + t.name,
+          {std::move(command)},
+          {"runs/" + t.name + "/front.json", std::string(kSupernet) + "/supernet.safetensors"},
+          {"exports/" + t.name},
+          {"exports/" + t.name}};
 }
 
 Stage verify_stage(const Target& t) {

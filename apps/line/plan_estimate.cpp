@@ -28,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 constexpr double kShareOfProbe = 0.9;
 // Forward pass, gradients of the inputs and of the weights.
 constexpr double kTrainPasses = 3;
+constexpr double kQatPasses = 2;  // every tensor is rounded beside what training computes
 // Start of a program with LibTorch, reading the images.
 constexpr double kStart = 2;
 // Of a program with LibTorch, and of one without, with little to do.
@@ -214,11 +215,13 @@ void plan_search(StagePlan& plan, const Facts& f, std::size_t commands) {
 }
 
 // Export, verification and report: seconds of the demo, more for larger networks.
-void plan_ending(StagePlan& plan, const Facts& f, const std::string& kind) {
+void plan_ending(StagePlan& plan, const Facts& f, const std::string& kind, const Target* t) {
   const double size = 1 + f.sizes.largest / 100e6;
   plan.amount = 1;
   plan.unit = kind == "report" ? "pages" : "networks";
-  set_seconds(plan, (kind == "export" ? 4 : kind == "verify" ? 4 : 1.5) * size, 4, 4);
+  const double epochs = kind == "export" ? t->finetune + kQatPasses * t->qat : 0;
+  const double training = epochs * f.images.train * kTrainPasses * f.sizes.mean / f.rate;
+  set_seconds(plan, training + (kind == "report" ? 1.5 : 4) * size, 4, 4);
   if (kind == "export") plan.disk_bytes = 500e3 + 6 * f.sizes.params;
   if (kind == "report") plan.disk_bytes = 4e6;
   plan.memory_bytes = kind == "export" ? kTorchMemory + 8 * f.sizes.params : kPlainMemory;
@@ -269,7 +272,7 @@ Result<void> plan_stage(StagePlan& plan, const Facts& f, const Target* target, b
     plan_scoring(plan, f, static_cast<double>(f.config.sweep), f.images.validation + f.images.recalibration);
   if (kind == "check") plan_scoring(plan, f, kFront, f.images.test + f.images.recalibration);
   if (kind == "search") plan_search(plan, f, commands);
-  if (kind == "export" || kind == "verify" || kind == "report") plan_ending(plan, f, kind);
+  if (kind == "export" || kind == "verify" || kind == "report") plan_ending(plan, f, kind, target);
   return kind == "profile" ? plan_profile(plan, f, *target, shared) : Result<void>();
 }
 

@@ -27,7 +27,8 @@ constexpr const char* kProject = R"({
   "train": {"recipe": "sandwich", "length": 0.1, "batch": 64},
   "search": {"sweep": 30, "evaluations": 300},
   "profile": {"max_kernels": 0},
-  "targets": [{"name": "m4", "device": "cortex-m4-qemu", "limits": {"ram_kb": 16, "minstr": 3}}]
+  "targets": [{"name": "m4", "device": "cortex-m4-qemu", "limits": {"ram_kb": 16, "minstr": 3},
+               "export": ["c", "onnx-int8"], "finetune": 0.5}]
 })";
 
 class Line : public testing::Test {
@@ -82,8 +83,10 @@ TEST_F(Line, SaysWhereAConfigurationIsWrong) {
   EXPECT_THAT(errors_, HasSubstr("hwnas.json:4:"));
   EXPECT_THAT(errors_, HasSubstr("did you mean \"targets\"?"));
   configure(R"({"space": "tiny", "data": "procedural:", "targets": [
-  {"name": "a", "device": "cortex-m4-qem"}, {"name": "a", "device": "host", "limits": {"minstr": 3}}]})");
+  {"name": "a", "device": "cortex-m4-qem"},
+  {"name": "a", "device": "host", "limits": {"minstr": 3}, "export": ["onxx"]}]})");
   EXPECT_EQ(hwnas("run"), 2);
+  EXPECT_THAT(errors_, HasSubstr("found onxx"));
   EXPECT_THAT(errors_, HasSubstr("cortex-m4-qemu"));  // the device meant
   EXPECT_THAT(errors_, HasSubstr("earlier target"));  // the name twice
   EXPECT_THAT(errors_, HasSubstr("minstr"));          // the host has a clock
@@ -105,6 +108,10 @@ TEST_F(Line, RunsOnceKeepsWhatIsValidAndRedoesOnlyWhatAChangeTouches) {
                            "runs/m4/front.json", "runs/m4/predictions.jsonl", "accuracy.jsonl"})
     EXPECT_TRUE(fs::exists(project_ / made)) << made;
   for (const auto& [stage, state] : states()) EXPECT_EQ(state, "kept") << stage;
+  // Exported for its device, in the forms asked for and no others.
+  const auto manifest = Json::parse(*read_file(project_ / "exports/m4/manifest.json"));
+  EXPECT_EQ(manifest["forms"], Json({"c", "onnx-int8"}));
+  EXPECT_GT(manifest["metrics"]["instructions"]["value"], 0);
   // The estimate of the chosen network and the emulator's count of the exported one agree.
   ASSERT_EQ(hwnas("-f json estimate m4:best --space " + (project_ / "accuracy.jsonl").string() +
                   " --session cortex-m4-qemu-int8"),
