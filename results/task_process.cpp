@@ -287,7 +287,8 @@ Result<TaskEnd> run_command(const TaskContext& context) {
   ::setenv("HWNAS_RUN", std::to_string(context.task.run_id).c_str(), 1);
   ::setenv("HWNAS_TASK", std::to_string(context.task.id).c_str(), 1);
   ::setenv("HWNAS_ATTEMPT", std::to_string(context.task.attempt).c_str(), 1);
-  for (const auto& [key, value] : payload.value("env", json::object()).items())
+  const json environment = payload.value("env", json::object());
+  for (const auto& [key, value] : environment.items())
     if (value.is_string()) ::setenv(key.c_str(), value.get<std::string>().c_str(), 1);
   auto words = argv.get<std::vector<std::string>>();
   std::vector<char*> pointers;
