@@ -1,6 +1,7 @@
 #include "search/listing.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <set>
 #include <unordered_map>
@@ -88,6 +89,19 @@ Result<std::vector<std::size_t>> gene_places(const Table& table, const std::vect
   return places;
 }
 
+// The key of a column in the text form: "e" of all of block0_e, block1_e …, else its own name.
+std::string family_of(const std::string& column, std::size_t place) {
+  std::string family = column;
+  if (column.starts_with("block")) {
+    const std::size_t end = column.find_first_not_of("0123456789", 5);
+    if (end != std::string::npos && end > 5 && column[end] == '_' && end + 1 < column.size())
+      family = column.substr(end + 1);
+  }
+  const bool plain =
+      std::ranges::all_of(family, [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '.'; });
+  return plain ? family : "c" + std::to_string(place);
+}
+
 struct Genes {
   std::vector<Gene> genes;
   std::vector<Genotype> rows;
@@ -107,7 +121,7 @@ Result<Genes> read_genes(const Table& table, const std::vector<std::size_t>& pla
       return usage_error("column " + table.header[places[g]] + " has " + std::to_string(different.size()) +
                              " different values, a gene at most 256",
                          path);
-    Gene gene{table.header[places[g]], "c" + std::to_string(g), {}, -1, 0, 255};
+    Gene gene{table.header[places[g]], family_of(table.header[places[g]], g), {}, -1, 0, 255};
     for (const double v : different) gene.choices.push_back({number(v), v});
     for (std::size_t row = 0; row < values.size(); ++row)
       out.rows[row][g] =

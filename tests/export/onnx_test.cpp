@@ -148,7 +148,7 @@ TEST_P(OnnxRuntime, ComputesTheFloatAndTheIntegerNetworkAsOursDo) {
     // here and there, and random deep networks carry that to the logits.
     std::printf("%s: logits %.3f steps apart on average, %.0f at most\n", GetParam().space, steps, farthest);
     EXPECT_LE(steps, 4) << GetParam().space;
-    EXPECT_LE(farthest, 16) << GetParam().space;
+    EXPECT_LE(farthest, 32) << GetParam().space;
   }
 }
 

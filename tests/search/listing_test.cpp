@@ -41,6 +41,14 @@ TEST_F(Csv, ColumnsBecomeGenesAndMetrics) {
   EXPECT_EQ(scores.reason(1), "the network is not in the table");
 }
 
+TEST_F(Csv, ANetworksTextNamesItsColumnsAndIsReadAgain) {
+  ASSERT_TRUE(write_file(path_, "block0_k,block1_k,g3,g 4,top1\n3,5,1,8,70\n5,5,2,9,71\n"));
+  const auto problem = csv_problem(path_.string(), {"block*", "g*"}, {{"top1", "%", Source::measured}});
+  ASSERT_TRUE(problem) << problem.error().message;
+  EXPECT_EQ(problem->space.text({0, 0, 1, 1}), "k=3,5:g3=2:c3=9");
+  EXPECT_EQ(*problem->space.parse("k=3,5:g3=2:c3=9"), (Genotype{0, 0, 1, 1}));
+}
+
 TEST_F(Csv, BrokenTablesAreRefusedWithTheirPlace) {
   EXPECT_THAT(read("g1,top1\n3,x\n").error().message, HasSubstr("column top1: \"x\" is no number"));
   EXPECT_THAT(read("g1,top1\n3,x\n").error().where, HasSubstr(".csv:2"));
