@@ -1,16 +1,11 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <vector>
 
-namespace nas::testing_support {
+#include "tests/network_count.h"
 
-// Random sub-networks a space: `usual` in every run, ten when asked for (HWNAS_TEST_NETWORKS=10).
-inline std::uint64_t network_count(std::uint64_t usual) {
-  const char* wanted = std::getenv("HWNAS_TEST_NETWORKS");
-  return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : usual;
-}
+namespace nas::testing_support {
 
 // Two runtimes' logits of the same images.
 struct Gap {

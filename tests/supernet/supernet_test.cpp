@@ -1,6 +1,7 @@
 #include "supernet/supernet.h"
 
 #include "supernet/evaluate.h"
+#include "tests/network_count.h"
 #include "tests/supernet/test_support.h"
 
 namespace nas::supernet {
@@ -55,7 +56,8 @@ TEST_P(EveryImageSpace, SubNetworkScoresEqualTheExtractedNetworkInAnotherInterpr
   scoring.build(side, 0, batch);
   Rng rng(5, "extract");
   std::vector<Network> networks;
-  for (int i = 0; i < GetParam().genotypes; ++i) networks.push_back(space.lower(space.sample(rng)));
+  const auto count = testing_support::network_count(static_cast<std::uint64_t>(GetParam().genotypes));
+  for (std::uint64_t i = 0; i < count; ++i) networks.push_back(space.lower(space.sample(rng)));
   const auto scores = evaluate(supernet, networks, recalibration, scoring);
   ASSERT_TRUE(scores) << scores.error().message;
   for (std::size_t i = 0; i < networks.size(); ++i) {
