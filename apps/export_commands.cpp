@@ -135,6 +135,8 @@ Result<Record> export_one(const ExportSource& source, const std::string& network
                 {"left_out", forms.left_out},
                 {"patches", manifest["patches"]}};
   for (const auto& [key, m] : manifest["metrics"].items()) record[key] = m["value"];
+  const double chance = 1 / static_cast<double>(source.job().feeds.store().classes().size());
+  record["guesses"] = manifest["metrics"]["top1_float"]["error"]["low"].get<double>() <= chance;
   return record;
 }
 
@@ -190,10 +192,18 @@ Result<int> run_export(const Context& context, ExportOptions o, const std::strin
     columns.push_back({"instructions", "instructions an image"});  // counted for --device
   if (o.stage.qat > 0)
     columns.insert(columns.begin() + 1, Column{"top1_before_qat", "top-1, float, before --qat"});
+  // Without C there is no arena, without an emulated --device no count.
+  std::erase_if(columns, [&records](const Column& column) {
+    return std::ranges::none_of(records, [&](const Record& r) { return r.contains(column.key); });
+  });
   if (records.size() > 1)
     print_records(context, columns, records);
   else
     print_record(context, columns, records.front());
+  for (const Record& record : records)
+    if (record["guesses"].get<bool>())
+      std::fprintf(stderr, "warning: %s is right as often as guessing would be; was it trained?\n",
+                   record["genotype"].get<std::string>().c_str());
   if (!context.quiet)
     for (const auto& [form, why] : records.front()["left_out"].items())
       std::fprintf(stderr, "left out: %s\n", why.get<std::string>().c_str());

@@ -26,11 +26,18 @@ Error explained(const Subject& s, const std::string& form, const Error& error) {
   Error e = error;
   e.message = "form " + form + ": " + e.message;
   if (!s.folded) return e;
-  const std::string mark = "operation ";
-  const std::size_t at = e.message.find(mark);
-  if (at == std::string::npos) return e;
-  const auto index =
-      static_cast<std::size_t>(std::strtoul(e.message.c_str() + at + mark.size(), nullptr, 10));
+  // Writers name the operation in the message, generated C by its function.
+  const std::string mark = "operation ", function = "net_op";
+  std::size_t at = e.message.find(mark), index = 0;
+  if (at != std::string::npos) {
+    index = std::strtoul(e.message.c_str() + at + mark.size(), nullptr, 10);
+  } else if (e.where.starts_with(function)) {
+    at = form.size() + std::string("form : ").size();
+    index = std::strtoul(e.where.c_str() + function.size(), nullptr, 10);
+    e.where.clear();
+  } else {
+    return e;
+  }
   if (index < s.folded->deployment.ops.size()) {
     const auto layer = static_cast<std::size_t>(s.folded->deployment.ops[index].layer);
     e.message.insert(at, "layer " + layer_name(s.trained.network.layers[layer]) + ": ");

@@ -82,8 +82,10 @@ Result<void> check_accumulators(const KernelSpec& spec, const Int8Params& params
     const int raise = std::max(params.multipliers[c].exponent, 0);
     const std::int64_t limit = (std::int64_t{1} << 30) >> raise;
     if (bounds[c].low <= -limit || bounds[c].high >= limit)
-      return bad("channel " + std::to_string(c) + " can accumulate beyond 2^30: [" +
-                 std::to_string(bounds[c].low) + ", " + std::to_string(bounds[c].high) + "]");
+      return bad("channel " + std::to_string(c) + " can sum to [" + std::to_string(bounds[c].low) + ", " +
+                 std::to_string(bounds[c].high) + "]" +
+                 (raise > 0 ? ", scaled up by 2^" + std::to_string(raise) : "") +
+                 ": beyond the 2^30 that 32 bits hold safely");
   }
   return {};
 }
