@@ -59,7 +59,8 @@ Baseline baseline_of(const ReferenceVisits& visits, std::span<const double> earl
   all.insert(all.end(), earlier.begin(), earlier.end());
   if (all.empty()) return {};
   std::ranges::sort(all);
-  const double low = sorted_quantile(all, kLowest);
+  // One of the visits, not a place between two: the visits around it are never none.
+  const double low = all[static_cast<std::size_t>(kLowest * static_cast<double>(all.size() - 1))];
   std::erase_if(all, [low](double value) { return !same_speed(value, low); });
   const double value = median_of(all);
   return {value, wander_of(visits, value)};

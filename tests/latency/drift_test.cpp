@@ -32,6 +32,13 @@ TEST(Drift, TheBaselineIsTheUndisturbedSpeedHoweverRareItWas) {
   EXPECT_NEAR(baseline_of(visits, std::vector<double>(60, 1.0)).value, 1, 1e-12);
 }
 
+TEST(Drift, AFewVisitsFarApartHaveABaselineToo) {
+  // The lowest tenth of five values lies between the first and the second, near neither.
+  const Baseline baseline = baseline_of({{0, 1, 2, 3, 4}, {1.0, 2.0, 4.0, 8.0, 16.0}});
+  EXPECT_EQ(baseline.value, 1);
+  EXPECT_EQ(baseline_of({{0, 1}, {5.0, 1.0}}).value, 1);
+}
+
 TEST(Drift, TheWanderOfTheSpeedIsThatOfItsLevels) {
   ReferenceVisits visits;
   std::vector<double> levels;
