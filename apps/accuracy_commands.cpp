@@ -1,3 +1,5 @@
+#include <tbb/global_control.h>
+
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -5,9 +7,13 @@
 #include "apps/accuracy_file.h"
 #include "apps/command.h"
 #include "apps/progress.h"
+#include "apps/rank_launcher.h"
 #include "apps/scores.h"
+#include "apps/stop_signal.h"
 #include "apps/trained_run.h"
 #include "search/accuracy_surrogate.h"
+#include "space/base/hash.h"
+#include "space/shard.h"
 
 namespace nas::apps {
 namespace {
@@ -19,25 +25,44 @@ data::Split split_named(const std::string& text) {
   return text == "test" ? data::Split::test : data::Split::validation;
 }
 
+// Ranks must measure the same networks of the same weights on the same images.
+Result<void> agree_on(Ranks& ranks, const TrainedRun& run, const std::vector<std::string>& networks) {
+  std::string text;
+  for (const std::string& name : networks) text += name + "\n";
+  return ranks.agree({{"weights", run.digest},
+                      {"data", run.job.feeds.fingerprint()},
+                      {"list of networks", to_string(hash_text(text))}});
+}
+
 struct EvaluateOptions {
   std::vector<std::string> networks;
   std::string run, data, split = "validation", extract;
+  int processes = 0;
 };
 
+bool leads(const std::optional<Ranks>& ranks) { return !ranks || ranks->rank() == 0; }
+Ranks* pointer(std::optional<Ranks>& ranks) { return ranks ? &*ranks : nullptr; }
+
+Result<void> extract_network(const TrainedRun& run, const EvaluateOptions& o) {
+  if (o.networks.size() != 1)
+    return usage_error("--extract takes one network, found " + std::to_string(o.networks.size()));
+  NAS_TRY(network, network_named(run.job.space, o.networks.front()));
+  Provenance p = run.loaded.provenance;
+  p.genotype = o.networks.front();
+  p.note = "extracted";
+  NAS_TRY(trained, extract(run.loaded.supernet, network, run.job.feeds.recalibration(), p));
+  return save(o.extract, trained);
+}
+
 Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
+  if (o.processes > 0) return launch_ranks(arguments_inside(context), o.processes);
+  NAS_TRY(ranks, join_ranks());
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads_of_a_rank());
   NAS_TRY(run, open_trained_run(o.run, o.data));
   const TrainJob& job = run.job;
   const data::Split split = split_named(o.split);
-  if (!o.extract.empty()) {
-    if (o.networks.size() != 1)
-      return usage_error("--extract takes one network, found " + std::to_string(o.networks.size()));
-    NAS_TRY(network, network_named(job.space, o.networks.front()));
-    Provenance p = run.loaded.provenance;
-    p.genotype = o.networks.front();
-    p.note = "extracted";
-    NAS_TRY(trained, extract(run.loaded.supernet, network, job.feeds.recalibration(), p));
-    NAS_CHECK(save(o.extract, trained));
-  }
+  if (ranks) NAS_CHECK(agree_on(*ranks, run, o.networks));
+  if (!o.extract.empty() && leads(ranks)) NAS_CHECK(extract_network(run, o));
   std::vector<std::string> inherited;
   std::vector<Record> records;
   for (const std::string& name : o.networks) {
@@ -49,7 +74,8 @@ Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
     NAS_TRY(score, evaluate(trained, job.feeds.scoring(split)));
     records.push_back(score_record(name, score));
   }
-  NAS_TRY(scored, score_all(job, run.loaded.supernet, inherited, split));
+  NAS_TRY(scored, score_all(job, run.loaded.supernet, inherited, split, pointer(ranks)));
+  if (!leads(ranks)) return 0;
   const std::vector<Record> first = to_records(scored);
   records.insert(records.begin(), first.begin(), first.end());
   if (o.data.empty()) {
@@ -61,68 +87,121 @@ Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
 }
 
 struct SweepOptions {
-  std::string run, out = "accuracy.jsonl";
+  std::string run, out, part = "1/1";
   std::size_t networks = 200, chunk = 8;
   std::uint64_t seed = 1;
+  int processes = 0;
 };
 
+struct Swept {
+  std::size_t done = 0, measured = 0;
+  bool stopped = false;
+};
+
+// Any rank's request stops all.
+Result<bool> asked_to_stop(Ranks* ranks) {
+  double stop = stop_requested() ? 1 : 0;
+  if (ranks) NAS_CHECK(ranks->sum({&stop, 1}));
+  return stop > 0;
+}
+
 // Measures what neither the file nor the project's store holds yet, some networks at a time, and appends all
-// to the file in the order of the sample. Returns how many were measured.
-Result<std::size_t> sweep_all(const Context& context, const SweepOptions& o, const TrainJob& job,
-                              const Supernet& supernet, const std::vector<std::string>& open,
-                              const std::string& weights, Ledger& ledger) {
-  const auto known = known_scores(context, job, weights, data::Split::validation);
-  Progress progress("sweep", open.size(), context.quiet);
-  std::size_t measured = 0;
-  for (std::size_t start = 0; start < open.size(); start += o.chunk) {
+// to the file in the order of the sample. Without a ledger (a rank that does not lead) nothing is kept.
+Result<Swept> sweep_all(const Context& context, const SweepOptions& o, const TrainedRun& run,
+                        const std::vector<std::string>& open, Ranks* ranks, Ledger* ledger) {
+  const auto known = known_scores(context, run.job, run.digest, data::Split::validation);
+  std::vector<std::string> all_fresh;
+  for (const std::string& name : open)
+    if (!known.contains(name)) all_fresh.push_back(name);
+  if (ranks) NAS_CHECK(agree_on(*ranks, run, all_fresh));
+  Progress progress("sweep", open.size(), context.quiet || !ledger);
+  Swept swept;
+  for (; swept.done < open.size(); progress.update(swept.done)) {
+    NAS_TRY(stop, asked_to_stop(ranks));
+    if (stop) {
+      swept.stopped = true;
+      break;
+    }
+    const auto first = open.begin() + static_cast<std::ptrdiff_t>(swept.done);
     const std::vector<std::string> some(
-        open.begin() + static_cast<std::ptrdiff_t>(start),
-        open.begin() + static_cast<std::ptrdiff_t>(std::min(start + o.chunk, open.size())));
+        first, first + static_cast<std::ptrdiff_t>(std::min(o.chunk, open.size() - swept.done)));
     std::vector<std::string> fresh;
     for (const std::string& name : some)
       if (!known.contains(name)) fresh.push_back(name);
-    NAS_TRY(scored, score_all(job, supernet, fresh, data::Split::validation));
-    keep_scores(ledger, job, weights, data::Split::validation, scored);
+    NAS_TRY(scored, score_all(run.job, run.loaded.supernet, fresh, data::Split::validation, ranks));
+    swept.measured += fresh.size();
+    swept.done += some.size();
+    if (!ledger) continue;
+    keep_scores(*ledger, run.job, run.digest, data::Split::validation, scored);
     std::vector<double> top1;
     for (std::size_t i = 0; const std::string& name : some)
       top1.push_back(known.contains(name) ? known.at(name) : scored.scores[i++].top1);
     NAS_CHECK(append_accuracies(o.out, some, top1));
-    measured += fresh.size();
-    progress.update(start + some.size());
   }
-  return measured;
+  return swept;
 }
 
 Record sweep_config(const SweepOptions& o) {
-  return {{"run", o.run}, {"out", o.out}, {"networks", o.networks}, {"seed", o.seed}};
+  Record record{{"run", o.run}, {"out", o.out}, {"networks", o.networks}, {"seed", o.seed}};
+  if (o.part != "1/1") record["shard"] = o.part;
+  return record;
 }
 
-// Accuracy of a designed sample of sub-networks; what the file holds already is not measured again.
-Result<int> run_sweep(const Context& context, const SweepOptions& o) {
-  NAS_TRY(run, open_trained_run(o.run));
-  const TrainJob& job = run.job;
-  NAS_TRY(file, open_accuracy_file(o.out, accuracy_header(run)));
-  const std::set<std::string> in_file(file.networks.begin(), file.networks.end());
-  std::vector<std::string> open;
-  for (const Genotype& g : search::designed_sample(job.space, o.networks, o.seed))
-    if (!in_file.contains(job.space.text(g))) open.push_back(job.space.text(g));
+// The part of the designed sample that is this shard's.
+Result<std::vector<std::string>> sample_of(const SweepOptions& o, const SearchSpace& space) {
+  NAS_TRY(shard, parse_shard(o.part));
+  std::vector<std::string> names;
+  for (const Genotype& g : search::designed_sample(space, o.networks, o.seed))
+    if (shard.has(space, g)) names.push_back(space.text(g));
+  return names;
+}
+
+Result<int> lead_sweep(const Context& context, const SweepOptions& o, const TrainedRun& run,
+                       const std::vector<std::string>& open, std::size_t in_file, Ranks* ranks) {
   Ledger ledger(context, o.out);
-  begin_scoring(
-      ledger,
-      scoring_run("sweep", std::filesystem::path(o.out).stem().string(), job, run.digest, sweep_config(o)),
-      job, run.digest);
-  const auto measured = sweep_all(context, o, job, run.loaded.supernet, open, run.digest, ledger);
-  NAS_CHECK(ledger.end(measured ? Result<int>(0) : Result<int>(measured.error())));
+  begin_scoring(ledger,
+                scoring_run("sweep", std::filesystem::path(o.out).stem().string(), run.job, run.digest,
+                            sweep_config(o)),
+                run.job, run.digest);
+  const auto swept = sweep_all(context, o, run, open, ranks, &ledger);
+  NAS_TRY(code, ledger.end(swept ? Result<int>(swept->stopped ? kStopped : 0) : Result<int>(swept.error())));
   print_record(context,
                {{"file", "accuracies in"},
                 {"networks", "networks"},
                 {"measured", "measured now"},
                 {"reused", "from the store"}},
                {{"file", o.out},
-                {"networks", in_file.size() + open.size()},
-                {"measured", *measured},
-                {"reused", open.size() - *measured}});
-  return 0;
+                {"networks", in_file + swept->done},
+                {"measured", swept->measured},
+                {"reused", swept->done - swept->measured}});
+  if (swept->stopped) std::fprintf(stderr, "stopped as asked; the same command continues\n");
+  return code;
+}
+
+// Accuracy of a designed sample of sub-networks; what the file holds already is not measured again.
+Result<int> run_sweep(const Context& context, SweepOptions o) {
+  if (o.processes > 0) return launch_ranks(arguments_inside(context), o.processes);
+  NAS_TRY(shard, parse_shard(o.part));
+  if (o.out.empty()) o.out = "accuracy" + shard.suffix() + ".jsonl";
+  NAS_TRY(ranks, join_ranks());
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads_of_a_rank());
+  watch_for_stop();
+  NAS_TRY(run, open_trained_run(o.run));
+  NAS_TRY(sample, sample_of(o, run.job.space));
+  AccuracyFile file;
+  if (leads(ranks)) {
+    NAS_TRY(opened, open_accuracy_file(o.out, accuracy_header(run)));
+    file = std::move(opened);
+  } else if (auto held = read_accuracy_file(o.out)) {
+    file = *std::move(held);
+  }
+  const std::set<std::string> in_file(file.networks.begin(), file.networks.end());
+  std::vector<std::string> open;
+  for (const std::string& name : sample)
+    if (!in_file.contains(name)) open.push_back(name);
+  if (leads(ranks)) return lead_sweep(context, o, run, open, in_file.size(), pointer(ranks));
+  NAS_TRY(swept, sweep_all(context, o, run, open, pointer(ranks), nullptr));
+  return swept.stopped ? kStopped : 0;
 }
 
 }  // namespace
@@ -142,19 +221,27 @@ void add_accuracy_commands(CLI::App& app, Context& context) {
       ->check(CLI::IsMember({"validation", "test"}));
   evaluate_command->add_option("--extract", options->extract,
                                "Also write the network with its own weights here");
+  add_processes(*evaluate_command, options->processes);
   evaluate_command->callback([&context, options] {
     context.action = [&context, options] { return run_evaluate(context, *options); };
   });
 
-  CLI::App* sweep_command = add_command(
-      app, "sweep", "Measure the accuracy of a spread of sub-networks, once for all devices",
-      {"hwnas sweep --run runs/demo --networks 200 --out accuracy.jsonl", "hwnas sweep --run runs/demo"});
+  CLI::App* sweep_command =
+      add_command(app, "sweep", "Measure the accuracy of a spread of sub-networks, once for all devices",
+                  {"hwnas sweep --run runs/demo --networks 200 --out accuracy.jsonl",
+                   "hwnas sweep --run runs/demo --shard 1/3"});
   auto sweep = std::make_shared<SweepOptions>();
   sweep_command->add_option("--run", sweep->run, "Folder of a training run")->required();
-  sweep_command->add_option("--out", sweep->out, "File of accuracies; one that exists is continued");
+  sweep_command->add_option("--out", sweep->out,
+                            "File of accuracies; one that exists is continued (default: accuracy.jsonl)");
   sweep_command->add_option("--networks", sweep->networks, "How many, evenly over the space")
       ->check(CLI::Range(1, 1000000));
   sweep_command->add_option("--seed", sweep->seed, "Of the choice of networks");
+  sweep_command->add_option(
+      "--shard", sweep->part,
+      "I/N: only the I-th of N parts of the networks; the parts' stores merge to the whole "
+      "(hwnas db merge)");
+  add_processes(*sweep_command, sweep->processes);
   sweep_command->callback(
       [&context, sweep] { context.action = [&context, sweep] { return run_sweep(context, *sweep); }; });
 }

@@ -46,6 +46,9 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
 // start costs most of a second, so only commands that need it pay). Returns only when that program cannot be
 // started.
 Result<int> continue_with_torch(const Context& context);
+// The command line for a further program of ours: the project's folder was entered already and HWNAS_PROJECT
+// says so; a relative one would be entered twice.
+std::vector<std::string> arguments_inside(const Context& context);
 // True in hwnas-torch.
 bool has_torch();
 const char* version();

@@ -54,6 +54,9 @@ const std::map<std::string, std::string> kSearchMeanings{
     {"name", "of the run's folder; default: the file's name"},
     {"seed", "of everything random"},
     {"budget", "`500evals`, `2h`, `90s`, or several with `|`: what is reached first"},
+    {"shard",
+     "`2/3`: only the second of three parts of a random, grid or exhaustive search ([several "
+     "machines](several-machines.md))"},
     {"objectives", "what is sought, the most important first"},
     {"objectives[].metric", "a metric of the problem"},
     {"objectives[].goal", "which way is better"},

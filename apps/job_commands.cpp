@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/slurm.h"
 #include "apps/store_records.h"
 #include "apps/submit_config.h"
 #include "results/catalog.h"
@@ -24,6 +25,7 @@ struct JobOptions {
   int priority = 100;
   std::int64_t task = 0;
   bool failed = false;
+  SlurmOptions slurm;
 };
 
 std::optional<results::Id> chosen_task(const JobOptions& options) {
@@ -54,6 +56,7 @@ Result<std::vector<Submission>> read_all(const JobOptions& options) {
 
 Result<int> submit(const Context& context, const JobOptions& options) {
   NAS_TRY(all, read_all(options));
+  if (options.slurm.wanted) return submit_to_slurm(context, all, options.slurm);
   NAS_TRY(store, open_to_write(context));
   std::vector<Record> records;
   NAS_TRY(transaction, store.begin());  // a file is queued whole or not at all
@@ -191,11 +194,25 @@ void add_job_commands(CLI::App& app, Context& context) {
   auto options = std::make_shared<JobOptions>();
   CLI::App* submit_command =
       add_command(app, "submit", "Queue jobs; workers run them",
-                  {"hwnas submit jobs.json", "hwnas submit --shell 'make test' --name nightly"});
+                  {"hwnas submit jobs.json", "hwnas submit --shell 'make test' --name nightly",
+                   "hwnas submit jobs.json --slurm --sbatch=--time=2:00:00"});
   submit_command->add_option("config", options->configs, "Files of jobs (docs/store.md)");
   submit_command->add_option("--shell", options->shell, "One job: this shell command");
   submit_command->add_option("--name", options->name, "Name of the run made by --shell");
   submit_command->add_option("--priority", options->priority, "Of the run made by --shell; lower goes first");
+  CLI::Option* slurm =
+      submit_command->add_flag("--slurm", options->slurm.wanted,
+                               "Hand them to Slurm instead, as a job array (docs/several-machines.md)");
+  submit_command
+      ->add_option("--sbatch", options->slurm.sbatch, "An option of sbatch: --sbatch=--time=2:00:00")
+      ->needs(slurm);
+  submit_command
+      ->add_option("--notice", options->slurm.notice_s,
+                   "Seconds before the time limit at which Slurm asks for a checkpoint")
+      ->check(CLI::Range(1, 65535))
+      ->needs(slurm);
+  submit_command->add_flag("--dry-run", options->slurm.dry_run, "Write the script, submit nothing")
+      ->needs(slurm);
   submit_command->callback(
       [&context, options] { context.action = [&context, options] { return submit(context, *options); }; });
   CLI::App* worker = add_command(app, "worker", "Run queued tasks, each in a process of its own",

@@ -183,21 +183,25 @@ const char* version() { return HWNAS_VERSION; }
 
 bool has_torch() { return HWNAS_HAS_TORCH != 0; }
 
+std::vector<std::string> arguments_inside(const Context& context) {
+  std::vector<std::string> inside;
+  for (std::size_t i = 0; i < context.arguments.size(); ++i) {
+    const std::string& argument = context.arguments[i];
+    if (entered && (argument == "-C" || argument == "--project"))
+      ++i;
+    else if (!entered || (!argument.starts_with("-C") && !argument.starts_with("--project=")))
+      inside.push_back(argument);
+  }
+  return inside;
+}
+
 Result<int> continue_with_torch(const Context& context) {
   std::error_code failed;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", failed);
   const std::string program = (self.parent_path() / "hwnas-torch").string();
+  std::vector<std::string> arguments = arguments_inside(context);
   std::vector<char*> argv;
-  for (std::size_t i = 0; i < context.arguments.size(); ++i) {
-    const std::string& argument = context.arguments[i];
-    // The folder was entered already and HWNAS_PROJECT says so; a relative one would be entered twice.
-    if (entered && (argument == "-C" || argument == "--project")) {
-      ++i;
-      continue;
-    }
-    if (entered && (argument.starts_with("-C") || argument.starts_with("--project="))) continue;
-    argv.push_back(const_cast<char*>(argument.c_str()));
-  }
+  for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   execv(program.c_str(), argv.data());
   return Error{"this command needs LibTorch, and " + program + " is not there; build with -DHWNAS_TORCH=ON"};

@@ -14,16 +14,10 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "apps/stop_signal.h"
+
 namespace nas::apps {
 namespace {
-
-volatile sig_atomic_t stop_signal = 0;
-constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGUSR1};
-
-void note_stop(int number) {
-  if (stop_signal != 0 && number == SIGINT) ::_exit(130);
-  stop_signal = number;
-}
 
 // A port that nobody has at this moment.
 Result<int> free_port() {
@@ -87,7 +81,7 @@ Result<int> launch_ranks(std::vector<std::string> arguments, int count) {
     const pid_t ended = ::waitpid(-1, &status, 0);
     if (ended < 0) {
       if (errno != EINTR) break;
-      signal_all(ranks, static_cast<int>(stop_signal));
+      signal_all(ranks, stop_signal());
       continue;
     }
     --left;
@@ -112,18 +106,18 @@ Result<std::optional<supernet::Ranks>> join_ranks() {
   return std::optional<supernet::Ranks>(std::move(ranks));
 }
 
+void add_processes(CLI::App& command, int& processes) {
+  command
+      .add_option("--nproc", processes,
+                  "Processes on this machine that share every batch; torchrun, srun and "
+                  "mpirun may start them instead (docs/several-machines.md)")
+      ->check(CLI::Range(1, 1024));
+}
+
 std::size_t threads_of_a_rank() {
   const char* const local = std::getenv("LOCAL_WORLD_SIZE");
   const std::size_t ranks = local ? std::max(1UL, std::strtoul(local, nullptr, 10)) : 1;
   return std::max<std::size_t>(1, static_cast<std::size_t>(tbb::info::default_concurrency()) / ranks);
 }
-
-void watch_for_stop() {
-  struct sigaction action {};
-  action.sa_handler = note_stop;  // without SA_RESTART: waits must end
-  for (const int number : kStopSignals) ::sigaction(number, &action, nullptr);
-}
-
-bool stop_requested() { return stop_signal != 0; }
 
 }  // namespace nas::apps

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/command.h"
 #include "supernet/ranks.h"
 
 namespace nas::apps {
@@ -16,11 +17,10 @@ Result<int> launch_ranks(std::vector<std::string> arguments, int count);
 // alone.
 Result<std::optional<supernet::Ranks>> join_ranks();
 
+// The option --nproc of commands that share their work among ranks.
+void add_processes(CLI::App& command, int& processes);
+
 // Threads that a process may use, so that the ranks of this machine share its cores.
 std::size_t threads_of_a_rank();
-
-// From now on SIGINT, SIGTERM and SIGUSR1 only ask to stop; a second SIGINT ends the process.
-void watch_for_stop();
-bool stop_requested();
 
 }  // namespace nas::apps

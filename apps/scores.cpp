@@ -17,14 +17,14 @@ const std::vector<Column> kScoreColumns = {
     {"top5", "top-5"},      {"loss", "loss"},  {"images", "images"}};
 
 Result<ScoredNetworks> score_all(const TrainJob& job, const Supernet& supernet,
-                                 const std::vector<std::string>& names, data::Split split) {
+                                 const std::vector<std::string>& names, data::Split split, Ranks* ranks) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<Network> networks;
   for (const std::string& name : names) {
     NAS_TRY(network, network_named(job.space, name));
     networks.push_back(std::move(network));
   }
-  NAS_TRY(scores, evaluate(supernet, networks, job.feeds.recalibration(), job.feeds.scoring(split)));
+  NAS_TRY(scores, evaluate(supernet, networks, job.feeds.recalibration(), job.feeds.scoring(split), ranks));
   return ScoredNetworks{names, std::move(scores),
                         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
 }

@@ -11,6 +11,7 @@
 #include "apps/progress.h"
 #include "apps/search_config.h"
 #include "apps/search_ledger.h"
+#include "apps/stop_signal.h"
 #include "search/certificate.h"
 #include "search/plain_search.h"
 #include "search/text.h"
@@ -154,6 +155,13 @@ int verdict(const search::Run& run) {
   return say_nearest(run.history);
 }
 
+int say_stopped(const Context& context, const search::Run& run) {
+  if (!context.quiet)
+    std::fprintf(stderr, "stopped after %zu candidates as asked; the same command continues\n",
+                 run.progress.evaluations);
+  return kStopped;
+}
+
 // What the run came to, for people; its exit code.
 Result<int> say_results(const Context& context, const SearchPlan& plan, const search::Run& run,
                         const std::vector<Row>& front, const fs::path& path, const std::string& name) {
@@ -207,13 +215,17 @@ Result<int> run_search_command(const Context& context, const SearchArguments& ar
                                     : "") +
                       (p.remaining_seconds ? ", " + duration_text(*p.remaining_seconds) + " left" : ""));
   };
+  // The front of a part need not be of the whole: a shard keeps all.
   SearchLedger ledger(context, plan, path, fs::absolute(arguments.config).parent_path(),
-                      !fs::exists(path / "candidates.jsonl"), arguments.keep_all);
+                      !fs::exists(path / "candidates.jsonl"), arguments.keep_all || !plan.shard.is_all());
   plan.options.journal = ledger.journal(folder.journal());
+  watch_for_stop();
+  plan.options.stop = stop_requested;
   const auto searched = [&]() -> Result<int> {
     NAS_TRY(run, search::run_search(plan.problem.space, plan.judge, plan.problem.evaluator, strategy,
                                     plan.options, folder.resume()));
     shown.reset();
+    if (run.ending == search::Ending::stopped) return say_stopped(context, run);
     NAS_CHECK(folder.write_front(run));
     const std::vector<Row> front = run.history.front();
     ledger.finish(run, front);
@@ -283,6 +295,10 @@ void add_search_commands(CLI::App& app, Context& context) {
   search->add_option("--set", arguments->changes.settings, "Change a value: strategy.population=64");
   search->add_option("--seed", arguments->changes.seed, "Seed of every random draw");
   search->add_option("--budget", arguments->changes.budget, "500evals, 2h, or 2h|500evals");
+  search->add_option(
+      "--shard", arguments->changes.shard,
+      "I/N: only the I-th of N parts of the search, by the networks themselves; the parts' stores "
+      "merge to the whole (hwnas db merge)");
   search->add_option("--name", arguments->name, "Name of the run's folder under runs/");
   search->add_flag("--dry-run", arguments->dry_run, "Say what would be done and what it costs");
   search->add_flag("--keep-all", arguments->keep_all,

@@ -66,6 +66,7 @@ search::StrategyConfig read_strategy(JsonReader reader) {
 struct TopKeys {
   std::string name, budget;
   std::uint64_t seed = 1;
+  std::string shard;
   search::Problem question;
   search::StrategyConfig strategy;
   std::int64_t stall = 0;
@@ -77,6 +78,7 @@ TopKeys read_top(JsonReader& reader, const std::string& name) {
   top.name = reader.text("name", name);
   top.seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, 1));
   top.budget = reader.text("budget", search::kDefaultBudget);
+  top.shard = reader.text("shard", "1/1");
   top.question = read_question(reader);
   top.strategy = read_strategy(reader.object("strategy"));
   top.stall = reader.integer("stall", 0, INT64_MAX, 0);
@@ -132,11 +134,12 @@ bool SearchConfig::needs_torch() const {
 Result<SearchConfig> load_search_config(const std::string& path, const SearchChanges& changes,
                                         const fs::path& project) {
   NAS_TRY(document, JsonDocument::load(path));
-  if (!changes.settings.empty() || changes.seed || !changes.budget.empty()) {
+  if (!changes.settings.empty() || changes.seed || !changes.budget.empty() || !changes.shard.empty()) {
     nlohmann::json merged = document.root();
     for (const std::string& setting : changes.settings) NAS_CHECK(apply_setting(merged, setting));
     if (changes.seed) merged["seed"] = *changes.seed;
     if (!changes.budget.empty()) merged["budget"] = changes.budget;
+    if (!changes.shard.empty()) merged["shard"] = changes.shard;
     NAS_TRY(changed, JsonDocument::parse(merged.dump(1), path + " (with --set)"));
     document = std::move(changed);
   }
@@ -159,6 +162,8 @@ Result<SearchConfig> search_config_of(const search::RunRecord& record, const fs:
 
 Result<search::Strategy> SearchPlan::make_strategy() const {
   const auto setting = search::make_setting(problem.space, judge, seed, feasible.screen, problem.listing);
+  if (!shard.is_all())
+    return search::make_sharded(strategy, setting, judge, shard, options.budget.evaluations);
   const search::Models models{judge,
                               problem.known,
                               problem.peaks,
@@ -185,7 +190,8 @@ Result<SearchPlan> make_search_plan(const SearchConfig& config, const fs::path& 
   auto reference =
       search::problem_reference(problem->space, judge, feasible.reach,
                                 problem->probe.score ? problem->probe : problem->evaluator, problem->listing);
-  SearchPlan plan{top.name,
+  NAS_TRY(shard, parse_shard(top.shard));
+  SearchPlan plan{top.name + shard.suffix(),
                   std::move(*problem),
                   std::move(judge),
                   std::move(feasible),
@@ -193,6 +199,7 @@ Result<SearchPlan> make_search_plan(const SearchConfig& config, const fs::path& 
                   {},
                   std::move(reference),
                   top.seed,
+                  shard,
                   {}};
   plan.options.budget = limits;
   plan.options.stall.evaluations = static_cast<std::size_t>(top.stall);

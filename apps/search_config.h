@@ -20,6 +20,7 @@ struct SearchChanges {
   std::vector<std::string> settings;  // "a.b=value"
   std::optional<std::uint64_t> seed;
   std::string budget;
+  std::string shard;  // "2/3"
 };
 
 // A search's configuration with all changes, and where it came from.
@@ -46,6 +47,7 @@ struct SearchPlan {
   search::RunOptions options;
   search::Reference reference;
   std::uint64_t seed = 1;
+  Shard shard;
   search::RunRecord record;  // as the run's folder keeps it
 
   Result<search::Strategy> make_strategy() const;

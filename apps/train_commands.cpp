@@ -8,6 +8,7 @@
 #include "apps/progress.h"
 #include "apps/rank_launcher.h"
 #include "apps/scores.h"
+#include "apps/stop_signal.h"
 #include "apps/train_job.h"
 #include "apps/train_ledger.h"
 #include "space/base/file.h"
@@ -48,12 +49,15 @@ Record step_record(const TrainProgress& p) {
           {"learning_rate", p.learning_rate},
           {"gradient_norm", p.gradient_norm},
           {"images_per_second", p.images_per_second},
+          {"seconds", p.seconds},
+          {"bytes_sent", p.bytes_sent},
           {"paths", paths}};
 }
 
 // What a run needs besides what it trains.
 struct Prepared {
   Recipe recipe;
+  ExchangeOptions exchange;
   std::string kernels;
 };
 
@@ -64,7 +68,12 @@ Result<Prepared> prepare(const TrainConfig& config, bool warn) {
     for (const std::string& warning : runtime.warnings)
       std::fprintf(stderr, "warning: %s\n", warning.c_str());
   NAS_TRY(recipe, load_recipe(config.recipe));
-  Prepared prepared{scaled(std::move(recipe), config.length), runtime.kernels};
+  NAS_TRY(exchange, parse_compression(config.compress));
+  exchange.local_steps = config.local_steps;
+  if (config.local_steps > 1 && exchange.compression != Compression::none)
+    return usage_error("local steps exchange weights, not gradients: required --compress none, found " +
+                       config.compress);
+  Prepared prepared{scaled(std::move(recipe), config.length), exchange, runtime.kernels};
   if (config.shards > 0) prepared.recipe.shards = config.shards;
   prepared.recipe.bf16 = prepared.recipe.bf16 && runtime.bf16_is_fast;
   return prepared;
@@ -81,7 +90,6 @@ Result<void> keep_config(const TrainConfig& config, const Ranks* ranks) {
   return write_file(std::filesystem::path(config.out) / "config.json", to_record(config).dump(2) + "\n");
 }
 
-constexpr int kStopped = 75;
 int say_stopped(const Context& context, const TrainOutcome& outcome) {
   if (!context.quiet)
     std::fprintf(stderr, "stopped after step %lld as asked; the same command continues\n",
@@ -97,7 +105,7 @@ class RunWatch {
         ranks_(ranks),
         metrics_(leads(ranks) ? folder / "metrics.jsonl" : "/dev/null") {}
 
-  TrainOptions options(const TrainConfig& config, const TrainJob& job) {
+  TrainOptions options(const TrainConfig& config, const TrainJob& job, const Prepared& prepared) {
     TrainOptions o;
     o.seed = config.seed;
     o.folder = std::filesystem::path(config.out) / "checkpoints";
@@ -106,13 +114,15 @@ class RunWatch {
     o.on_step = [this](const TrainProgress& p) { show(p); };
     o.stop = stop_requested;
     o.ranks = ranks_;
+    o.exchange = exchange_ = prepared.exchange;
+    o.recompute = config.recompute;
     return o;
   }
   void finish(std::int64_t steps, const std::vector<Record>& scores) {
     progress_.reset();
     if (ranks_ && !quiet_)
-      std::fprintf(stderr, "%d ranks; each handed on %.1f MB\n", ranks_->world(),
-                   static_cast<double>(ranks_->bytes()) / 1e6);
+      std::fprintf(stderr, "%d ranks, %s; each sent %.1f MB\n", ranks_->world(), to_string(exchange_).c_str(),
+                   static_cast<double>(ranks_->bytes_sent()) / 1e6);
     for (const Record& r : scores) metrics_.write({{"step", steps}, {"split", "validation"}, {"score", r}});
   }
 
@@ -130,6 +140,7 @@ class RunWatch {
 
   bool quiet_;
   Ranks* ranks_;
+  ExchangeOptions exchange_;
   MetricsFile metrics_;
   std::unique_ptr<Progress> progress_;
 };
@@ -149,8 +160,8 @@ Result<int> train_supernet_of(const Context& context, const TrainConfig& config,
   NAS_CHECK(keep_config(config, ranks));
   describe(context, config, job, supernet, "supernet of " + job.space.name(), prepared.kernels);
   RunWatch watch(context, out, ranks);
-  NAS_TRY(outcome,
-          train(supernet, job.space, prepared.recipe, job.feeds.training(), watch.options(config, job)));
+  NAS_TRY(outcome, train(supernet, job.space, prepared.recipe, job.feeds.training(),
+                         watch.options(config, job, prepared)));
   if (!outcome.finished) return say_stopped(context, outcome);
   if (!leads(ranks)) return 0;
   NAS_CHECK(save_supernet(
@@ -218,8 +229,8 @@ Result<int> train_network(const Context& context, TrainConfig config, const std:
   NAS_CHECK(keep_config(config, ranks));
   describe(context, config, job, single, "network " + which, prepared.kernels);
   RunWatch watch(context, out, ranks);
-  NAS_TRY(outcome,
-          train(single, start.network, prepared.recipe, job.feeds.training(), watch.options(config, job)));
+  NAS_TRY(outcome, train(single, start.network, prepared.recipe, job.feeds.training(),
+                         watch.options(config, job, prepared)));
   if (!outcome.finished) return ledger.end(say_stopped(context, outcome));
   if (!leads(ranks)) return 0;
   provenance.recipe = prepared.recipe.name;
@@ -240,7 +251,7 @@ Result<int> train_network(const Context& context, TrainConfig config, const std:
 
 Result<int> run_train(Context context, TrainConfig config, const std::string& config_file,
                       const std::string& network, int processes) {
-  if (processes > 0) return launch_ranks(context.arguments, processes);
+  if (processes > 0) return launch_ranks(arguments_inside(context), processes);
   if (!config_file.empty()) NAS_CHECK(read_train_config(config_file, config));
   if (!network.empty() && config.recipe == TrainConfig().recipe)
     config.recipe = network.ends_with(".safetensors") ? "fine-tune" : "plain";
@@ -279,11 +290,18 @@ void add_train_commands(CLI::App& app, Context& context) {
       ->add_option("--shards", config->shards, "Parts of a batch with their own batch norm (the recipe's)")
       ->check(CLI::PositiveNumber);
   auto processes = std::make_shared<int>(0);
+  add_processes(*train_command, *processes);
+  train_command->add_option("--compress", config->compress,
+                            "How gradients travel between ranks: none, fp32, fp16, bf16, topk[:SHARE], "
+                            "powersgd[:RANK] (docs/several-machines.md)");
   train_command
-      ->add_option("--nproc", *processes,
-                   "Processes on this machine that share every batch; torchrun, srun and "
-                   "mpirun may start them instead (docs/ranks.md)")
-      ->check(CLI::Range(1, 1024));
+      ->add_option("--local-steps", config->local_steps,
+                   "Steps that every rank makes alone before weights are averaged")
+      ->check(CLI::Range(1, 1000000));
+  train_command->add_flag(
+      "--recompute", config->recompute,
+      "Make activations again for the backward pass instead of keeping them: less memory, "
+      "the same weights");
   train_command->add_option("--length", config->length, "Multiplies all epochs of the recipe");
   train_command->add_option("--checkpoint-every", config->checkpoint_every, "Steps")
       ->check(CLI::PositiveNumber);

@@ -19,17 +19,13 @@ Result<SearchSpace> space_for(const TrainConfig& c, std::size_t classes) {
 }  // namespace
 
 nlohmann::ordered_json to_record(const TrainConfig& c) {
-  return {{"space", c.space},
-          {"data", c.data},
-          {"recipe", c.recipe},
-          {"device", c.device},
-          {"seed", c.seed},
-          {"batch", c.batch},
-          {"shards", c.shards},
-          {"length", c.length},
-          {"checkpoint_every", c.checkpoint_every},
-          {"skip_bad", c.skip_bad},
-          {"resolutions", c.resolutions}};
+  return {{"space", c.space},         {"data", c.data},
+          {"recipe", c.recipe},       {"device", c.device},
+          {"seed", c.seed},           {"batch", c.batch},
+          {"shards", c.shards},       {"length", c.length},
+          {"compress", c.compress},   {"local_steps", c.local_steps},
+          {"recompute", c.recompute}, {"checkpoint_every", c.checkpoint_every},
+          {"skip_bad", c.skip_bad},   {"resolutions", c.resolutions}};
 }
 
 Result<void> read_train_config(const std::string& path, TrainConfig& c) {
@@ -46,6 +42,9 @@ Result<void> read_train_config(const std::string& path, TrainConfig& c) {
   c.batch = static_cast<int>(reader.integer("batch", 2, 65536, c.batch));
   c.shards = static_cast<int>(reader.integer("shards", 0, 4096, c.shards));
   c.length = reader.number("length", 1e-6, 1e6, c.length);
+  c.compress = reader.text("compress", c.compress);
+  c.local_steps = static_cast<int>(reader.integer("local_steps", 1, 1'000'000, c.local_steps));
+  c.recompute = reader.flag("recompute", c.recompute);
   c.checkpoint_every = reader.integer("checkpoint_every", 1, 1'000'000'000, c.checkpoint_every);
   c.skip_bad = reader.flag("skip_bad", c.skip_bad);
   std::vector<std::int64_t> sides(c.resolutions.begin(), c.resolutions.end());

@@ -15,8 +15,11 @@ struct TrainConfig {
   std::string device = "cpu";
   std::uint64_t seed = 1;
   int batch = 64;
-  int shards = 0;     // 0: the recipe's
-  double length = 1;  // all epochs times this
+  int shards = 0;                 // 0: the recipe's
+  double length = 1;              // all epochs times this
+  std::string compress = "none";  // gradients between ranks
+  int local_steps = 1;            // between two averages of the ranks' weights
+  bool recompute = false;         // activations instead of keeping them
   std::int64_t checkpoint_every = 200;
   bool skip_bad = false;
   std::vector<int> resolutions;  // empty: the space's own

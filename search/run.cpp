@@ -14,9 +14,6 @@
 namespace nas::search {
 namespace {
 
-// A strategy that brings nothing new so often in a row has nothing left.
-constexpr std::size_t kBarrenAsks = 200;
-
 double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }

@@ -27,6 +27,9 @@ std::string to_string(const Budget& budget);
 // Of a configuration that names none.
 constexpr const char* kDefaultBudget = "1000evals";
 
+// A strategy that brings nothing new so often in a row has nothing left.
+constexpr std::size_t kBarrenAsks = 200;
+
 // Stop when the hypervolume has not grown by `growth` (relative) within `evaluations` evaluations.
 struct Stall {
   std::size_t evaluations = 0;  // 0: never

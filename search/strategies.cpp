@@ -14,6 +14,7 @@
 #include "search/plain_search.h"
 #include "search/predictor_search.h"
 #include "search/reinforce.h"
+#include "search/run.h"
 #include "search/text.h"
 #include "space/json/document.h"
 
@@ -205,6 +206,40 @@ Result<Strategy> make_strategy(const StrategyConfig& config, const Setting& sett
   return usage_error("unknown strategy \"" + config.name + "\"" +
                      (near.empty() ? "" : "; did you mean \"" + near + "\"?") + " (there are " +
                      join(strategy_names()) + ")");
+}
+
+Result<Strategy> make_sharded(const StrategyConfig& config, const Setting& setting, const Judge& judge,
+                              Shard shard, std::size_t evaluations) {
+  const bool random = config.name == "random";
+  if (!random && config.name != "grid" && config.name != "exhaustive")
+    return usage_error("strategy \"" + config.name +
+                       "\" learns from what it has asked, so its shards would not be parts of one search; "
+                       "required for --shard: random, grid or exhaustive");
+  if (evaluations == std::numeric_limits<std::size_t>::max())
+    return usage_error("--shard: required a budget of evaluations (500evals): all shards share it");
+  NAS_TRY(whole, make_strategy(config, setting));
+  History asked(setting.space.genes().size(), judge);
+  std::vector<Genotype> mine;
+  Ask ask;
+  for (std::size_t barren = 0; barren < kBarrenAsks && asked.size() < evaluations;) {
+    ask.clear();
+    whole.ask(asked, ask);
+    if (ask.count == 0) break;
+    const std::size_t before = asked.size();
+    for (std::size_t i = 0; i < ask.count && asked.size() < evaluations; ++i) {
+      const Genotype& g = ask.proposals[i].genotype;
+      if (asked.find({g.data(), g.size()})) continue;
+      asked.open({g.data(), g.size()}, {});
+      if (shard.has(setting.space, g)) mine.push_back(g);
+    }
+    whole.tell(asked, std::vector<Row>(ask.count));
+    barren = asked.size() == before ? barren + 1 : 0;
+  }
+  if (mine.empty())
+    return usage_error("shard " + std::to_string(shard.index) + " of " + std::to_string(shard.count) +
+                       " is empty: the search asks for " + std::to_string(asked.size()) + " networks in all");
+  return Strategy(config.name, ListedSearch(std::move(mine), random ? Origin::random : Origin::enumerated,
+                                            or_else(config.batch, 64)));
 }
 
 }  // namespace nas::search

@@ -6,6 +6,7 @@
 #include "search/gradient_search.h"
 #include "search/strategy.h"
 #include "space/base/result.h"
+#include "space/shard.h"
 
 namespace nas::search {
 
@@ -40,5 +41,10 @@ std::vector<std::string> strategy_names();
 // Fails (usage) on an unknown name, suggesting the nearest, and on a strategy whose models are missing.
 Result<Strategy> make_strategy(const StrategyConfig& config, const Setting& setting,
                                const Models* models = nullptr);
+// One shard of what the strategy would ask for within `evaluations`: all shards together ask for exactly
+// that. Fails (usage) where what it asks hangs on answers: only random, grid and exhaustive do not look at
+// them.
+Result<Strategy> make_sharded(const StrategyConfig& config, const Setting& setting, const Judge& judge,
+                              Shard shard, std::size_t evaluations);
 
 }  // namespace nas::search

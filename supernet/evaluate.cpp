@@ -15,42 +15,73 @@ namespace {
 
 int resolution_of(const Network& network) { return network.layers.front().out.height; }
 
-// Runs body(network index, batch index, images of the batch) for every network and batch, each batch built
-// once a resolution.
+// Runs body(network index, batch index, images of the batch) for every network and every batch of this rank,
+// each batch built once a resolution.
 template <class Body>
-void for_each_batch(std::span<const Network> networks, const BatchList& list, Body body) {
+void for_each_batch(std::span<const Network> networks, const BatchList& list, const Ranks* ranks, Body body) {
   std::map<int, std::vector<std::size_t>> by_resolution;
   for (std::size_t i = 0; i < networks.size(); ++i) by_resolution[resolution_of(networks[i])].push_back(i);
+  const std::int64_t world = ranks ? ranks->world() : 1, rank = ranks ? ranks->rank() : 0;
+  const std::int64_t mine = (list.batches - rank + world - 1) / world;
   for (const auto& [resolution, members] : by_resolution)
-    tbb::parallel_for(std::int64_t{0}, list.batches, [&, r = resolution, &m = members](std::int64_t b) {
+    tbb::parallel_for(std::int64_t{0}, mine, [&, r = resolution, &m = members](std::int64_t k) {
+      const std::int64_t b = rank + k * world;
       Batch batch;
       list.build(r, b, batch);
-      tbb::parallel_for(std::size_t{0}, m.size(), [&](std::size_t k) { body(m[k], b, batch); });
+      tbb::parallel_for(std::size_t{0}, m.size(), [&](std::size_t i) { body(m[i], b, batch); });
     });
 }
 
-// Pools per-batch moments in double: mean of means, and mean of variances plus variance of means.
-Moments pool(const std::vector<NormStatistics>& batches, std::size_t layer, double epsilon) {
+// Sums over batches of the rows of one layer, of their means and of their squares, in double.
+struct PooledMoments {
   double rows = 0;
-  at::Tensor mean, square;
-  for (const NormStatistics& s : batches) {
-    const auto n = static_cast<double>(s.rows[layer]);
-    const at::Tensor m = s.of[layer].mean.to(at::kDouble), v = s.of[layer].variance.to(at::kDouble);
-    const at::Tensor first = m * n, second = (v + m * m) * n;
-    mean = mean.defined() ? mean + first : first;
-    square = square.defined() ? square + second : second;
+  at::Tensor mean, square;  // weighted by rows
+
+  static PooledMoments zeros(std::int64_t channels) {
+    return {0, at::zeros({channels}, at::kDouble), at::zeros({channels}, at::kDouble)};
+  }
+  void add(const Moments& moments, std::int64_t positions) {
+    const auto n = static_cast<double>(positions);
+    const at::Tensor m = moments.mean.to(at::kCPU, at::kDouble),
+                     v = moments.variance.to(at::kCPU, at::kDouble);
+    mean += m * n;
+    square += (v + m * m) * n;
     rows += n;
   }
-  mean = mean / rows;
-  const at::Tensor variance = (square / rows - mean * mean).clamp_min(0);
-  return {mean.to(at::kFloat), variance.to(at::kFloat), epsilon};
+  // Mean of means, and mean of variances plus variance of means.
+  Moments moments(double epsilon, at::Device device) const {
+    const at::Tensor m = mean / rows;
+    const at::Tensor variance = (square / rows - m * m).clamp_min(0);
+    return {m.to(device, at::kFloat), variance.to(device, at::kFloat), epsilon};
+  }
+};
+
+// Replaces the sums of every rank by the sums of all.
+Result<void> share(std::vector<PooledMoments>& sums, Ranks* ranks) {
+  if (!ranks) return {};
+  std::vector<double> values;
+  for (const PooledMoments& s : sums) {
+    values.push_back(s.rows);
+    for (const at::Tensor* t : {&s.mean, &s.square})
+      values.insert(values.end(), t->data_ptr<double>(), t->data_ptr<double>() + t->numel());
+  }
+  NAS_CHECK(ranks->sum(values));
+  const double* at = values.data();
+  for (PooledMoments& s : sums) {
+    s.rows = *at++;
+    for (at::Tensor* t : {&s.mean, &s.square}) {
+      std::copy_n(at, t->numel(), t->data_ptr<double>());
+      at += t->numel();
+    }
+  }
+  return {};
 }
 
-std::vector<NormStatistics> recalibrate(const WeightTable& weights, std::span<const Network> networks,
-                                        const BatchList& list) {
+Result<std::vector<NormStatistics>> recalibrate(const WeightTable& weights, std::span<const Network> networks,
+                                                const BatchList& list, Ranks* ranks) {
   std::vector<std::vector<NormStatistics>> found(networks.size());
   for (auto& f : found) f.resize(static_cast<std::size_t>(list.batches));
-  for_each_batch(networks, list, [&](std::size_t i, std::int64_t b, const Batch& batch) {
+  for_each_batch(networks, list, ranks, [&](std::size_t i, std::int64_t b, const Batch& batch) {
     const TaskGuard guard;
     ExecutionOptions options;
     options.mode = NormMode::record;
@@ -61,11 +92,21 @@ std::vector<NormStatistics> recalibrate(const WeightTable& weights, std::span<co
   });
   const at::NoGradGuard no_grad;
   std::vector<NormStatistics> pooled(networks.size());
+  const at::Device device = weights.parameters().front().value.device();
   for (std::size_t i = 0; i < networks.size(); ++i) {
+    std::vector<PooledMoments> sums;
+    std::vector<std::size_t> norms;
+    for (std::size_t l = 0; l < networks[i].layers.size(); ++l) {
+      if (networks[i].layers[l].kind != LayerKind::batch_norm) continue;
+      norms.push_back(l);
+      sums.push_back(PooledMoments::zeros(networks[i].layers[l].out.channels));
+      for (const NormStatistics& s : found[i])  // the other ranks' batches are empty
+        if (!s.of.empty()) sums.back().add(s.of[l], s.rows[l]);
+    }
+    NAS_CHECK(share(sums, ranks));
     pooled[i].of.resize(networks[i].layers.size());
-    for (std::size_t l = 0; l < networks[i].layers.size(); ++l)
-      if (networks[i].layers[l].kind == LayerKind::batch_norm)
-        pooled[i].of[l] = pool(found[i], l, weights.batch_norm_epsilon());
+    for (std::size_t k = 0; k < norms.size(); ++k)
+      pooled[i].of[norms[k]] = sums[k].moments(weights.batch_norm_epsilon(), device);
   }
   return pooled;
 }
@@ -108,11 +149,33 @@ Score score_of(const std::vector<Tally>& tallies) {
   return s;
 }
 
-std::vector<Score> score(const WeightTable& weights, std::span<const Network> networks,
-                         const std::vector<NormStatistics>& statistics, const BatchList& list) {
+// Counts are exact in double and every batch has its own place, so ranks change nothing.
+Result<void> share(std::vector<std::vector<Tally>>& tallies, Ranks* ranks) {
+  if (!ranks) return {};
+  std::vector<double> values;
+  for (const auto& of_network : tallies)
+    for (const Tally& t : of_network)
+      values.insert(values.end(), {t.loss, static_cast<double>(t.top1), static_cast<double>(t.top5),
+                                   static_cast<double>(t.images)});
+  NAS_CHECK(ranks->sum(values));
+  const double* at = values.data();
+  const auto count = [&at] { return static_cast<std::int64_t>(*at++); };
+  for (auto& of_network : tallies)
+    for (Tally& t : of_network) {
+      t.loss = *at++;
+      t.top1 = count();
+      t.top5 = count();
+      t.images = count();
+    }
+  return {};
+}
+
+Result<std::vector<Score>> score(const WeightTable& weights, std::span<const Network> networks,
+                                 const std::vector<NormStatistics>& statistics, const BatchList& list,
+                                 Ranks* ranks) {
   std::vector<std::vector<Tally>> tallies(networks.size(),
                                           std::vector<Tally>(static_cast<std::size_t>(list.batches)));
-  for_each_batch(networks, list, [&](std::size_t i, std::int64_t b, const Batch& batch) {
+  for_each_batch(networks, list, ranks, [&](std::size_t i, std::int64_t b, const Batch& batch) {
     const TaskGuard guard;
     ExecutionOptions options;
     options.mode = NormMode::fixed;
@@ -122,6 +185,7 @@ std::vector<Score> score(const WeightTable& weights, std::span<const Network> ne
     const at::Tensor out = run.forward(images_of(weights, batch, 0, batch.size())).cpu().contiguous();
     tallies[i][static_cast<std::size_t>(b)] = tally_batch(out, batch);
   });
+  NAS_CHECK(share(tallies, ranks));
   std::vector<Score> scores;
   for (const auto& t : tallies) scores.push_back(score_of(t));
   return scores;
@@ -159,11 +223,12 @@ std::pair<double, double> wilson_interval(std::int64_t successes, std::int64_t t
 }
 
 Result<std::vector<Score>> evaluate(const Supernet& supernet, std::span<const Network> networks,
-                                    const BatchList& recalibration, const BatchList& scoring) {
+                                    const BatchList& recalibration, const BatchList& scoring, Ranks* ranks) {
   for (const Network& n : networks) NAS_CHECK(supernet.holds(n));
   NAS_CHECK(check_batches(recalibration, networks));
   const WeightTable& weights = supernet.impl().weights;
-  return score(weights, networks, recalibrate(weights, networks, recalibration), scoring);
+  NAS_TRY(statistics, recalibrate(weights, networks, recalibration, ranks));
+  return score(weights, networks, statistics, scoring, ranks);
 }
 
 Result<TrainedNetwork> extract(const Supernet& supernet, const Network& network,
@@ -171,7 +236,8 @@ Result<TrainedNetwork> extract(const Supernet& supernet, const Network& network,
   NAS_CHECK(supernet.holds(network));
   NAS_CHECK(check_batches(recalibration, {&network, 1}));
   const WeightTable& weights = supernet.impl().weights;
-  const NormStatistics statistics = std::move(recalibrate(weights, {&network, 1}, recalibration).front());
+  NAS_TRY(all_statistics, recalibrate(weights, {&network, 1}, recalibration, nullptr));
+  const NormStatistics& statistics = all_statistics.front();
   const TaskGuard guard;
   TrainedNetwork trained{network, {}, weights.batch_norm_epsilon(), provenance};
   const Execution active(weights, network, {});
@@ -192,7 +258,8 @@ Result<TrainedNetwork> extract(const Supernet& supernet, const Network& network,
 Result<Score> evaluate(const TrainedNetwork& trained, const BatchList& scoring) {
   NAS_TRY(single, Supernet::of(trained));
   const std::vector<NormStatistics> statistics{own_statistics(trained, at::kCPU)};
-  return score(single.impl().weights, {&trained.network, 1}, statistics, scoring).front();
+  NAS_TRY(scores, score(single.impl().weights, {&trained.network, 1}, statistics, scoring, nullptr));
+  return scores.front();
 }
 
 Result<std::vector<float>> logits(const TrainedNetwork& trained, std::span<const float> pixels) {

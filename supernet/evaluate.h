@@ -2,6 +2,7 @@
 #include <span>
 #include <vector>
 
+#include "supernet/ranks.h"
 #include "supernet/supernet.h"
 
 namespace nas::supernet {
@@ -21,9 +22,10 @@ std::pair<double, double> wilson_interval(std::int64_t successes, std::int64_t t
 // recalibration batches (pooled over batches by the law of total variance; each batch normalises with its
 // own), then frozen for the scoring batches. Nothing is written to the supernet. Batches are built once and
 // shared by all candidates of a resolution; the result does not depend on what is evaluated together or on
-// threads.
+// threads. Ranks, where given, share the batches: all must call it alike, and all get the scores.
 Result<std::vector<Score>> evaluate(const Supernet& supernet, std::span<const Network> networks,
-                                    const BatchList& recalibration, const BatchList& scoring);
+                                    const BatchList& recalibration, const BatchList& scoring,
+                                    Ranks* ranks = nullptr);
 
 // The sub-network as a network of its own: sliced and transformed weights, recalibrated statistics.
 Result<TrainedNetwork> extract(const Supernet& supernet, const Network& network,

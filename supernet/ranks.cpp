@@ -50,8 +50,26 @@ struct Ranks::Impl {
   std::unique_ptr<c10d::ProcessGroupGloo> group;
   std::vector<decltype(group->allreduce(std::declval<std::vector<at::Tensor>&>()))> pending;
   std::vector<std::vector<at::Tensor>> held;
-  std::uint64_t bytes = 0;
+  std::vector<std::vector<std::vector<at::Tensor>>> gathered;
+  double sent = 0;  // bytes
   int agreements = 0;
+  std::string failure;  // of a begin_ call: finish() says so
+
+  // Begins a collective; failures wait for finish().
+  template <typename Call>
+  void begin(Call call) {
+    try {
+      pending.push_back(call());
+    } catch (const std::exception& e) {
+      if (failure.empty()) failure = e.what();
+    }
+  }
+  void begin_sum(at::Tensor values) {
+    const double world = group->getSize();
+    sent += 2 * (world - 1) / world * static_cast<double>(values.nbytes());
+    held.push_back({std::move(values)});
+    begin([&] { return group->allreduce(held.back()); });
+  }
 };
 
 Result<RankPlace> find_rank_place() {
@@ -141,27 +159,60 @@ Result<void> Ranks::agree(const std::vector<std::pair<std::string, std::string>>
   return {};
 }
 
+namespace {
+
+std::int64_t length(std::size_t size) { return static_cast<std::int64_t>(size); }
+
+// c10d takes tensors that it may write; those that it only reads it leaves alone.
+at::Tensor view(std::span<const std::uint8_t> bytes) {
+  return at::from_blob(const_cast<std::uint8_t*>(bytes.data()), {length(bytes.size())}, at::kByte);
+}
+
+}  // namespace
+
 void Ranks::begin_sum(std::span<double> values) {
-  impl_->bytes += values.size_bytes();
-  impl_->held.push_back(
-      {at::from_blob(values.data(), {static_cast<std::int64_t>(values.size())}, at::kDouble)});
-  impl_->pending.push_back(impl_->group->allreduce(impl_->held.back()));
+  impl_->begin_sum(at::from_blob(values.data(), {length(values.size())}, at::kDouble));
+}
+
+void Ranks::begin_sum(std::span<float> values) {
+  impl_->begin_sum(at::from_blob(values.data(), {length(values.size())}, at::kFloat));
+}
+
+void Ranks::begin_gather(std::span<const std::uint8_t> mine, std::span<std::uint8_t> all) {
+  impl_->sent += static_cast<double>(mine.size()) * (world() - 1);
+  impl_->held.push_back({view(mine)});
+  std::vector<at::Tensor> parts;
+  for (int r = 0; r < world(); ++r)
+    parts.push_back(view(all.subspan(static_cast<std::size_t>(r) * mine.size(), mine.size())));
+  impl_->gathered.push_back({std::move(parts)});
+  impl_->begin([&] { return impl_->group->allgather(impl_->gathered.back(), impl_->held.back()); });
+}
+
+void Ranks::begin_scatter(std::span<std::uint8_t> all, std::span<std::uint8_t> parts) {
+  impl_->sent += static_cast<double>(all.size()) * (world() - 1) / world();
+  impl_->held.push_back({view(all), view(parts)});
+  std::vector<std::int64_t> even;
+  impl_->begin(
+      [&] { return impl_->group->alltoall_base(impl_->held.back()[1], impl_->held.back()[0], even, even); });
 }
 
 Result<void> Ranks::finish() {
   const auto done = guarded("another rank is gone or too late", place_, [&] {
+    if (!impl_->failure.empty()) throw std::runtime_error(impl_->failure);
     for (const auto& work : impl_->pending) work->wait();
   });
   impl_->pending.clear();
   impl_->held.clear();
+  impl_->gathered.clear();
   return done;
 }
 
 Result<void> Ranks::sum(std::span<double> values) {
+  if (values.empty()) return {};
   begin_sum(values);
   return finish();
 }
 
-std::uint64_t Ranks::bytes() const { return impl_->bytes; }
+std::uint64_t Ranks::bytes_sent() const { return static_cast<std::uint64_t>(impl_->sent); }
 
 }  // namespace nas::supernet

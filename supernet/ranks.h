@@ -41,13 +41,19 @@ class Ranks {
   // Every rank's facts (name, value) must equal rank 0's; else every rank fails, naming the rank and what
   // differs.
   Result<void> agree(const std::vector<std::pair<std::string, std::string>>& facts);
-  // Replaces `values` by their sums over the ranks. begin_sum returns at once: the memory must stay until
-  // finish().
+  // Replaces `values` by their sums over the ranks, the same bits on all. This and the other begin_ calls
+  // return at once: the memory must stay until finish(), which waits for all that was begun.
   void begin_sum(std::span<double> values);
+  void begin_sum(std::span<float> values);
+  // `all` gets every rank's `mine`, of the same size on all, in the order of the ranks.
+  void begin_gather(std::span<const std::uint8_t> mine, std::span<std::uint8_t> all);
+  // Cut into a part for every rank; `parts` gets what every rank has for this one, in the order of the ranks.
+  void begin_scatter(std::span<std::uint8_t> all, std::span<std::uint8_t> parts);
   Result<void> finish();
   Result<void> sum(std::span<double> values);
-  // Bytes of values handed to exchanges so far.
-  std::uint64_t bytes() const;
+  // Bytes that this rank has sent, by the algorithms that c10d uses with Gloo (a ring for sums and gathers);
+  // without the headers of the network.
+  std::uint64_t bytes_sent() const;
 
  private:
   struct Impl;

@@ -79,15 +79,21 @@ class Run {
       NAS_CHECK(
           ranks()->agree({{"checkpoint (the run's folder must be shared)", std::to_string(state_.step)}}));
     start_ = Clock::now();
+    if (ranks() && !local()) exchange_.emplace(weights_, *ranks(), options_.exchange);
+    if (exchange_ && outcome_.resumed)
+      NAS_CHECK(
+          load_owed(options_.folder, state_.step, *ranks(), to_string(options_.exchange), exchange_->hook()));
     while (state_.phase < static_cast<int>(recipe_.phases.size())) {
       const Phase& phase = recipe_.phases[static_cast<std::size_t>(state_.phase)];
       const std::int64_t steps = steps_of(phase, batches_.steps_per_epoch);
       if (state_.phase_step == 0) NAS_CHECK(begin_phase(phase));
       while (state_.phase_step < steps) {
-        NAS_TRY(stop, asked_to_stop());
+        // Between two rounds of local steps the ranks have weights of their own: nothing to keep or to stop
+        // at.
+        NAS_TRY(stop, at_round_ ? asked_to_stop() : Result<bool>(false));
         if (!stop) NAS_CHECK(step(phase, steps));
-        if (stop || state_.step == total_ || state_.step % options_.checkpoint_every == 0)
-          NAS_CHECK(checkpoint());
+        due_ = due_ || stop || state_.step == total_ || state_.step % options_.checkpoint_every == 0;
+        if (due_ && at_round_) NAS_CHECK(checkpoint());
         if (stop) return outcome_;
       }
       ++state_.phase;
@@ -114,6 +120,7 @@ class Run {
   }
 
   Ranks* ranks() const { return options_.ranks; }
+  bool local() const { return ranks() && options_.exchange.local_steps > 1; }
   int world() const { return ranks() ? ranks()->world() : 1; }
 
   Result<void> meet_ranks() {
@@ -125,7 +132,8 @@ class Run {
     return ranks()->agree({{"search space", identity_.space_fingerprint},
                            {"recipe, length or batch", identity_.recipe_hash},
                            {"data", identity_.data_fingerprint},
-                           {"seed", std::to_string(identity_.seed)}});
+                           {"seed", std::to_string(identity_.seed)},
+                           {"compression or local steps", to_string(options_.exchange)}});
   }
 
   Result<bool> asked_to_stop() {
@@ -197,6 +205,7 @@ class Run {
     plan.first_shard = ranks() ? ranks()->rank() * plan.shards : 0;
     plan.batch_images = batch.size() * static_cast<std::size_t>(world());
     plan.bf16 = recipe_.bf16;
+    plan.recompute = options_.recompute;
     names_.clear();
     const auto add = [&](Target::Path path, bool taught, double dropout) {
       names_.push_back(std::move(path.name));
@@ -262,15 +271,22 @@ class Run {
     batches_.read(state_.step, batch_);
     const auto begin = Clock::now();
     NAS_TRY(plan_now, plan(phase, batch_));
+    if (exchange_) {
+      exchange_->begin(plan_now.paths, shards_for(batch_.size(), plan_now.shards), gradients_);
+      plan_now.layer_done = [this](const Layer& layer) { exchange_->layer_done(layer); };
+    }
     run_step(weights_, plan_now, batch_, gradients_);
     NAS_CHECK(share_reports());
     for (std::size_t i = 0; i < gradients_.paths.size(); ++i)
       if (!std::isfinite(gradients_.paths[i].loss)) return diverged("loss", names_[i]);
     const double rate = learning_rate_at(phase.optimizer, state_.phase_step, steps, batches_.steps_per_epoch);
-    NAS_TRY(report, optimizer_->step(gradients_, phase.optimizer, rate, ranks()));
+    NAS_TRY(report, optimizer_->step(gradients_, phase.optimizer, rate, exchange_ ? &*exchange_ : nullptr,
+                                     local() ? world() : 1));
     if (!report.finite) return diverged("gradient", names_.front());
     ++state_.step;
     ++state_.phase_step;
+    at_round_ = !local() || state_.phase_step == steps || state_.step % options_.exchange.local_steps == 0;
+    if (local() && at_round_) NAS_CHECK(optimizer_->average_over(*ranks()));
     outcome_.steps = state_.step;
     outcome_.loss = gradients_.paths.front().loss;
     if (!options_.on_step) return {};
@@ -284,6 +300,7 @@ class Run {
     progress.gradient_norm = report.gradient_norm;
     progress.images_per_second = static_cast<double>(plan_now.batch_images) / seconds_since(begin);
     progress.seconds = seconds_since(start_);
+    if (ranks()) progress.bytes_sent = ranks()->bytes_sent();
     for (std::size_t i = 0; i < names_.size(); ++i)
       progress.paths.push_back({names_[i], gradients_.paths[i].loss, gradients_.paths[i].accuracy});
     options_.on_step(progress);
@@ -299,7 +316,12 @@ class Run {
   }
 
   Result<void> checkpoint() {
-    if (options_.folder.empty() || (ranks() && ranks()->rank() > 0)) return {};
+    due_ = false;
+    if (options_.folder.empty()) return {};
+    if (exchange_)
+      NAS_CHECK(save_owed(options_.folder, state_.step, *ranks(), to_string(options_.exchange),
+                          exchange_->hook(), options_.keep));
+    if (ranks() && ranks()->rank() > 0) return {};
     bool best = false;
     if (options_.score) {
       NAS_TRY(score, options_.score(supernet_));
@@ -331,6 +353,9 @@ class Run {
   std::int64_t total_ = 0;
   std::optional<Optimizer> optimizer_;
   std::optional<WeightTable> teacher_;
+  std::optional<GradientExchange> exchange_;  // none with one process, or with local steps
+  bool at_round_ = true;                      // all ranks have the same weights
+  bool due_ = false;                          // a checkpoint
   std::filesystem::path last_checkpoint_;
   Clock::time_point start_;
   Batch batch_;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "supernet/exchange.h"
 #include "supernet/ranks.h"
 #include "supernet/recipe.h"
 #include "supernet/supernet.h"
@@ -27,6 +28,7 @@ struct TrainProgress {
   double gradient_norm = 0;
   double images_per_second = 0;  // of this step, without waiting for data
   double seconds = 0;            // since training (or its continuation) began
+  std::uint64_t bytes_sent = 0;  // by this rank since then
   std::vector<PathProgress> paths;
 };
 
@@ -38,8 +40,10 @@ struct TrainOptions {
   std::string data_fingerprint;                       // a checkpoint of other data is refused
   std::function<void(const TrainProgress&)> on_step;  // called after each step
   std::function<bool()>
-      stop;                // asked before each step; true ends with a checkpoint (any rank's true ends all)
-  Ranks* ranks = nullptr;  // that share out every batch; only rank 0 writes checkpoints, all read them
+      stop;                  // asked before each step; true ends with a checkpoint (any rank's true ends all)
+  Ranks* ranks = nullptr;    // that share out every batch; only rank 0 writes checkpoints, all read them
+  ExchangeOptions exchange;  // how gradients travel between them
+  bool recompute = false;    // activations are made again for the backward pass instead of kept
   // Called at every checkpoint, higher is better; the best one's file is kept as best.safetensors.
   std::function<Result<double>(const Supernet&)> score;
 };

@@ -7,6 +7,7 @@
 #include "apps/line/plan_estimate.h"
 #include "apps/progress.h"
 #include "space/json/document.h"
+#include "supernet/scaling.h"
 
 namespace nas::apps {
 namespace {
@@ -94,25 +95,39 @@ const std::vector<Column> kPlanColumns{
     {"time", "about"},  {"likely", "likely"},      {"source", "known from"},
     {"disk", "disk"},   {"memory", "peak memory"}, {"energy", "energy (modelled)"}};
 
-Result<std::vector<StagePlan>> plan_project(const fs::path& project) {
+struct PlanOptions {
+  std::string path, link = "1gbit", compress = "none";
+  int ranks = 1, local_steps = 1;
+};
+
+Result<std::vector<StagePlan>> plan_project(const fs::path& project, const PlanOptions& options) {
   NAS_TRY(config, read_line_config(project));
-  return plan_stages(project, config);
+  Machines machines;
+  machines.ranks = options.ranks;
+  NAS_TRY(exchange, supernet::parse_compression(options.compress));
+  machines.exchange = exchange;
+  machines.exchange.local_steps = options.local_steps;
+  NAS_TRY(link, supernet::parse_link(options.link));
+  machines.link_bytes_per_second = link;
+  return plan_stages(project, config, machines);
 }
 
 // A project's folder or hwnas.json, a search, or a file of jobs.
-Result<std::vector<StagePlan>> plan_any(const fs::path& project, const std::string& path) {
+Result<std::vector<StagePlan>> plan_any(const fs::path& project, const PlanOptions& options) {
+  const std::string& path = options.path;
   std::error_code ignored;
-  if (path.empty()) return plan_project(project);
-  if (fs::is_directory(path, ignored)) return plan_project(path);
-  if (fs::path(path).filename() == "hwnas.json") return plan_project(fs::absolute(path).parent_path());
+  if (path.empty()) return plan_project(project, options);
+  if (fs::is_directory(path, ignored)) return plan_project(path, options);
+  if (fs::path(path).filename() == "hwnas.json")
+    return plan_project(fs::absolute(path).parent_path(), options);
   NAS_TRY(document, JsonDocument::load(path));
   if (document.root().is_object() && document.root().contains("problem"))
     return plan_search_file(project, path);
   return plan_jobs_file(project, path);
 }
 
-Result<int> print_plan(const Context& context, const std::string& path) {
-  NAS_TRY(plans, plan_any(context.project, path));
+Result<int> print_plan(const Context& context, const PlanOptions& options) {
+  NAS_TRY(plans, plan_any(context.project, options));
   std::vector<Record> records;
   for (const StagePlan& plan : plans) records.push_back(to_record(plan));
   const StagePlan total = total_of(plans);
@@ -134,13 +149,22 @@ Result<int> print_plan(const Context& context, const std::string& path) {
 void add_plan_command(CLI::App& app, Context& context) {
   CLI::App* plan =
       add_command(app, "plan", "What a project, a search or a file of jobs will need; nothing runs",
-                  {"hwnas plan", "hwnas plan mine -f json", "hwnas plan searches/mcu.json"});
-  auto path = std::make_shared<std::string>();
+                  {"hwnas plan", "hwnas plan mine -f json", "hwnas plan searches/mcu.json",
+                   "hwnas plan --ranks 8 --link 1gbit --compress powersgd:4"});
+  auto options = std::make_shared<PlanOptions>();
+  plan->add_option("--ranks", options->ranks,
+                   "Machines like this one that share training and sweep (modelled)")
+      ->check(CLI::Range(1, 65536));
+  plan->add_option("--link", options->link, "Between them: 100mbit, 10gbit, 1gbyte (default: 1gbit)");
+  plan->add_option("--compress", options->compress, "As hwnas train has it");
+  plan->add_option("--local-steps", options->local_steps, "As hwnas train has it")
+      ->check(CLI::Range(1, 1000000));
   plan->add_option(
-      "CONFIG", *path,
+      "CONFIG", options->path,
       "A project's folder or hwnas.json (default: the project), a search's file, or a file of jobs");
-  plan->callback(
-      [&context, path] { context.action = [&context, path] { return print_plan(context, *path); }; });
+  plan->callback([&context, options] {
+    context.action = [&context, options] { return print_plan(context, *options); };
+  });
 }
 
 }  // namespace nas::apps

@@ -16,6 +16,7 @@
 #include "supernet/data/source.h"
 #include "supernet/data/splits.h"
 #include "supernet/recipe.h"
+#include "supernet/scaling.h"
 
 namespace nas::apps {
 namespace {
@@ -123,6 +124,7 @@ struct Facts {
   supernet::Recipe recipe;
   ImageCounts images;
   Sizes sizes;
+  supernet::WeightShapes shapes;
   double rate = 0;         // multiply-adds a second that supernets reach
   double search_rate = 0;  // networks a second
 };
@@ -141,12 +143,14 @@ Result<Facts> gather(const fs::path& project, const LineConfig& config) {
   NAS_TRY(recipe, supernet::load_recipe(in_project(project, config.recipe)));
   const Sizes sizes = network_sizes(space, config.seed);
   const double search_rate = probe_search(space, config.seed);
+  supernet::WeightShapes shapes = supernet::weight_shapes(space.lower(space.largest()));
   return Facts{config,
                project,
                std::move(space),
                supernet::scaled(std::move(recipe), config.length),
                count_images(source),
                sizes,
+               std::move(shapes),
                probe_rate() * kShareOfProbe,
                search_rate};
 }
@@ -178,6 +182,33 @@ void plan_train(StagePlan& plan, const Facts& f) {
   plan.disk_bytes = 4 * f.sizes.params * 4;  // weights, their average, momentum, the network's record
   // Every activation is kept for its gradient.
   plan.memory_bytes = kTorchMemory + 16 * f.sizes.params + 4 * f.config.batch * f.sizes.activations;
+}
+
+// The time of one machine spread over several like it, the exchange on top.
+void spread_training(StagePlan& plan, const Facts& f, const Machines& machines) {
+  const double below = plan.seconds / plan.low, above = plan.high / plan.seconds;
+  supernet::ScalingQuestion question;
+  question.ranks = machines.ranks;
+  question.compute_seconds = std::max(0.0, plan.seconds - kStart) / plan.amount;
+  const supernet::Phase& phase = f.recipe.phases.back();
+  const double passes = phase.paths * std::max(1.0, static_cast<double>(f.recipe.shards) / machines.ranks);
+  question.waves = std::ceil(passes / std::max(1U, std::thread::hardware_concurrency()));
+  question.link_bytes_per_second = machines.link_bytes_per_second;
+  question.exchange = machines.exchange;
+  question.optimizer_slots = phase.optimizer.kind == supernet::OptimizerKind::adamw ? 2 : 1;
+  const supernet::StepTime step = supernet::step_time(f.shapes, question);
+  set_seconds(plan, kStart + plan.amount * step.total(), below, above);
+  char note[120];
+  std::snprintf(note, sizeof note, "modelled: %d ranks, exchange %.0f %% of the time, %.3g MB a step",
+                machines.ranks, 100 * step.exposed / step.total(), step.bytes_sent / 1e6);
+  plan.source = note;
+}
+
+// Scoring shares batches; only sums travel.
+void spread_scoring(StagePlan& plan, const Machines& machines) {
+  const double below = plan.seconds / plan.low, above = plan.high / plan.seconds;
+  set_seconds(plan, kStart + std::max(0.0, plan.seconds - kStart) / machines.ranks, below, above);
+  plan.source = "modelled: " + std::to_string(machines.ranks) + " ranks";
 }
 
 void plan_scoring(StagePlan& plan, const Facts& f, double networks, double images) {
@@ -291,7 +322,8 @@ void set_host_energy(StagePlan& plan) {
   plan.watts = "10 W a core, within 3x";
 }
 
-Result<std::vector<StagePlan>> plan_stages(const fs::path& project, const LineConfig& config) {
+Result<std::vector<StagePlan>> plan_stages(const fs::path& project, const LineConfig& config,
+                                           const Machines& machines) {
   const std::vector<Stage> stages = line_stages(config);
   NAS_CHECK(stage_fingerprint(project, stages.front()));  // what the line needs to start is there
   NAS_TRY(facts, gather(project, config));
@@ -309,6 +341,10 @@ Result<std::vector<StagePlan>> plan_stages(const fs::path& project, const LineCo
     const auto finished = finished_stage(project, stage);
     plan.kept = finished && *finished;
     if (const auto end = last_end(project, stage)) use_record(plan, project, stage, *end);
+    if (machines.ranks > 1 && !plan.kept) {
+      if (stage.name == "train") spread_training(plan, facts, machines);
+      if (stage.name == "sweep") spread_scoring(plan, machines);
+    }
     set_energy(plan, project, profiles ? target : nullptr);
     plans.push_back(std::move(plan));
   }

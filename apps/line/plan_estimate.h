@@ -6,6 +6,7 @@
 
 #include "apps/line/line_config.h"
 #include "apps/line/stage.h"
+#include "supernet/exchange.h"
 
 namespace nas::apps {
 
@@ -23,9 +24,17 @@ struct StagePlan {
   std::string watts;             // where those come from
 };
 
+// Several machines that training and the sweep are asked to run on.
+struct Machines {
+  int ranks = 1;
+  double link_bytes_per_second = 125e6;
+  supernet::ExchangeOptions exchange;
+};
+
 // Plans all stages of the project. Runs short probes on this machine (under a second beside the listing of
 // images and kernels) and writes nothing. Fails as the line would: images, space, recipe or device missing.
-Result<std::vector<StagePlan>> plan_stages(const std::filesystem::path& project, const LineConfig& config);
+Result<std::vector<StagePlan>> plan_stages(const std::filesystem::path& project, const LineConfig& config,
+                                           const Machines& machines = {});
 
 // A search's configuration: candidates are scored for a fifth of a second.
 Result<std::vector<StagePlan>> plan_search_file(const std::filesystem::path& project,

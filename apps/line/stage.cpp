@@ -153,20 +153,19 @@ Result<StageEnd> run_command(const fs::path& project, const Stage& stage,
 
 }  // namespace
 
+std::string shell_word(const std::string& word) {
+  const bool plain = !word.empty() && word.find_first_not_of(
+                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789_-./=:,@%+") == std::string::npos;
+  if (plain) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
 std::string command_line(const std::vector<std::string>& arguments) {
   std::string line = "hwnas";
-  for (const std::string& a : arguments) {
-    const bool plain = !a.empty() && a.find_first_not_of(
-                                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                         "0123456789_-./=:,@%+") == std::string::npos;
-    if (plain) {
-      line += " " + a;
-      continue;
-    }
-    line += " '";
-    for (const char c : a) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    line += "'";
-  }
+  for (const std::string& a : arguments) line += " " + shell_word(a);
   return line;
 }
 

@@ -42,7 +42,8 @@ std::optional<StageEnd> last_end(const std::filesystem::path& project, const Sta
 // continue from it.
 Result<StageEnd> run_stage(const std::filesystem::path& project, const Stage& stage, bool quiet);
 
-// Like a shell would need it.
+// Like a shell would need it: a word, and a command of hwnas.
+std::string shell_word(const std::string& word);
 std::string command_line(const std::vector<std::string>& arguments);
 
 }  // namespace nas::apps

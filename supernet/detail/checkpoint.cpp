@@ -100,21 +100,60 @@ Result<TrainState> unpack_checkpoint(const TensorFile& file, const RunIdentity& 
   return state;
 }
 
-std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step) {
+namespace {
+
+// Names sort by their step.
+std::string step_digits(std::int64_t step) {
   std::string digits = std::to_string(step);
-  digits.insert(0, digits.size() < 9 ? 9 - digits.size() : 0, '0');
-  return folder / ("checkpoint-" + digits + ".safetensors");
+  return digits.insert(0, digits.size() < 9 ? 9 - digits.size() : 0, '0');
 }
 
-std::vector<std::filesystem::path> checkpoints_in(const std::filesystem::path& folder) {
+std::string owed_suffix(const Ranks& ranks) {
+  return "-rank-" + std::to_string(ranks.rank()) + "-of-" + std::to_string(ranks.world()) + ".safetensors";
+}
+
+std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder, const std::string& prefix,
+                                            const std::string& suffix) {
   std::vector<std::filesystem::path> found;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("checkpoint-") && name.ends_with(".safetensors")) found.push_back(entry.path());
+    if (name.starts_with(prefix) && name.ends_with(suffix)) found.push_back(entry.path());
   }
   std::sort(found.rbegin(), found.rend());
   return found;
+}
+
+}  // namespace
+
+std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step) {
+  return folder / ("checkpoint-" + step_digits(step) + ".safetensors");
+}
+
+std::vector<std::filesystem::path> checkpoints_in(const std::filesystem::path& folder) {
+  return files_in(folder, "checkpoint-", ".safetensors");
+}
+
+Result<void> save_owed(const std::filesystem::path& folder, std::int64_t step, const Ranks& ranks,
+                       const std::string& exchange, const ExchangeHook& hook, int keep) {
+  const TensorFile file{{{"exchange", exchange}}, hook.state()};
+  if (file.tensors.empty()) return {};
+  NAS_CHECK(save_tensors(folder / ("owed-" + step_digits(step) + owed_suffix(ranks)), file));
+  const auto all = files_in(folder, "owed-", owed_suffix(ranks));
+  std::error_code ignored;
+  for (std::size_t i = static_cast<std::size_t>(std::max(1, keep)); i < all.size(); ++i)
+    std::filesystem::remove(all[i], ignored);
+  return {};
+}
+
+Result<void> load_owed(const std::filesystem::path& folder, std::int64_t step, const Ranks& ranks,
+                       const std::string& exchange, ExchangeHook& hook) {
+  const auto path = folder / ("owed-" + step_digits(step) + owed_suffix(ranks));
+  if (std::error_code ignored; !std::filesystem::exists(path, ignored)) return {};
+  NAS_TRY(file, load_tensors(path));
+  const auto kind = file.metadata.find("exchange");
+  if (kind == file.metadata.end() || kind->second != exchange) return {};
+  return hook.set_state(file.tensors);
 }
 
 }  // namespace nas::supernet

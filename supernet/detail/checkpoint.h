@@ -34,4 +34,12 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::
 // Checkpoint files, newest first.
 std::vector<std::filesystem::path> checkpoints_in(const std::filesystem::path& folder);
 
+// A rank's own file beside the checkpoint of a step: what it owed the others then. Only the newest `keep`
+// stay. Loading changes nothing where there is none for this rank, number of ranks and kind of exchange (its
+// text): the rank then starts owing nothing.
+Result<void> save_owed(const std::filesystem::path& folder, std::int64_t step, const Ranks& ranks,
+                       const std::string& exchange, const ExchangeHook& hook, int keep);
+Result<void> load_owed(const std::filesystem::path& folder, std::int64_t step, const Ranks& ranks,
+                       const std::string& exchange, ExchangeHook& hook);
+
 }  // namespace nas::supernet

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 
 namespace nas::supernet {
 
@@ -9,14 +10,21 @@ Execution::Execution(const WeightTable& weights, const Network& network, const E
     : weights_(weights), network_(network), options_(options) {
   const std::size_t n = network.layers.size();
   uses_.assign(n, 0);
+  last_.assign(n, 0);
+  stretch_ = options.keep && options.recompute
+                 ? static_cast<std::size_t>(std::ceil(std::sqrt(static_cast<double>(n))))
+                 : n;
   fused_.assign(n, 0);
   values_.resize(n);
   saved_.resize(n);
   recorded_.of.resize(n);
   recorded_.rows.assign(n, 0);
-  for (const Layer& l : network.layers)
-    for (const std::int32_t from : l.inputs)
-      if (from >= 0) ++uses_[static_cast<std::size_t>(from)];
+  for (std::size_t i = 0; i < n; ++i)
+    for (const std::int32_t from : network.layers[i].inputs)
+      if (from >= 0) {
+        ++uses_[static_cast<std::size_t>(from)];
+        last_[static_cast<std::size_t>(from)] = i;
+      }
   for (std::size_t i = 1; i < n; ++i) {
     const Layer& l = network.layers[i];
     if (l.kind != LayerKind::activation) continue;
@@ -61,6 +69,7 @@ at::Tensor Execution::forward(const at::Tensor& x) {
   std::vector<int> left = uses_;
   for (std::size_t i = 1; i < network_.layers.size(); ++i) {
     values_[i] = run(i);
+    if (ends_stretch(i)) forget_stretch(i);
     if (options_.keep) continue;
     for (const std::int32_t from : network_.layers[i].inputs)
       if (from >= 0 && --left[static_cast<std::size_t>(from)] == 0)
@@ -68,6 +77,17 @@ at::Tensor Execution::forward(const at::Tensor& x) {
   }
   const at::Tensor& out = values_.back();
   return out.dim() == 4 && out.size(1) * out.size(2) == 1 ? out.view({out.size(0), out.size(3)}) : out;
+}
+
+void Execution::forget_stretch(std::size_t i) {
+  for (std::size_t j = std::max<std::size_t>(1, i + 1 - stretch_); j <= i; ++j) {
+    saved_[j] = Saved();
+    if (last_[j] <= i) values_[j] = at::Tensor();
+  }
+}
+
+void Execution::remake_stretch(std::size_t i) {
+  for (std::size_t j = std::max<std::size_t>(1, i + 1 - stretch_); j <= i; ++j) values_[j] = run(j);
 }
 
 at::Tensor Execution::continue_from(const std::vector<at::Tensor>& before, std::size_t begin,
@@ -78,17 +98,19 @@ at::Tensor Execution::continue_from(const std::vector<at::Tensor>& before, std::
 }
 
 void Execution::backward(const at::Tensor& grad_output, Gradients& gradients) {
-  gradients.assign(weights_.parameters().size(), {});
+  if (gradients.empty()) gradients.resize(weights_.parameters().size());
   gradients_ = &gradients;
   grads_.assign(network_.layers.size(), {});
   grads_.back() = grad_output.view(values_.back().sizes()).contiguous();
   for (std::size_t i = network_.layers.size() - 1; i > 0; --i) {
+    if (ends_stretch(i)) remake_stretch(i);
     const at::Tensor gy = std::move(grads_[i]);
     grads_[i] = at::Tensor();
     if (gy.defined()) {
       if (watch) watch(i, gy);
       run_back(i, gy);
     }
+    if (after) after(i);
     values_[i] = at::Tensor();
     saved_[i] = Saved();
   }

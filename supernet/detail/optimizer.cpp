@@ -46,39 +46,6 @@ Optimizer::Optimizer(WeightTable& weights, OptimizerKind kind, double ema_decay)
   }
 }
 
-void Optimizer::sum_gradients(const StepGradients& gradients, std::size_t index, at::Tensor& sum) const {
-  const Parameter& p = weights_.parameters()[index];
-  sum.zero_();
-  for (const Gradients& part : gradients.parts)
-    if (part[index].defined())
-      slice(sum, part[index].sizes().vec(), crops_centre(p.key)).add_(part[index].to(sum.device()));
-}
-
-// A bucket travels while the next one is summed. In double precision the order of the sums, and with it the
-// number of ranks, does not show in the rounded result.
-Result<void> Optimizer::sum_over_ranks(const StepGradients& gradients, Ranks& ranks) {
-  constexpr std::int64_t kBucket = 1 << 20;  // values
-  const std::size_t n = gradient_.size();
-  std::vector<std::int64_t> start(n + 1, 0);
-  for (std::size_t i = 0; i < n; ++i) start[i + 1] = start[i] + gradient_[i].numel();
-  exchange_.resize(static_cast<std::size_t>(start[n]));
-  const auto part = [&](std::size_t i) {
-    return at::from_blob(exchange_.data() + start[i], gradient_[i].sizes(), at::kDouble);
-  };
-  for (std::size_t first = 0, last = 0; first < n; first = last) {
-    while (last < n && start[last] - start[first] < kBucket) ++last;
-    tbb::parallel_for(first, last, [&](std::size_t i) {
-      const TaskGuard guard;
-      at::Tensor sum = part(i);
-      sum_gradients(gradients, i, sum);
-    });
-    ranks.begin_sum({exchange_.data() + start[first], static_cast<std::size_t>(start[last] - start[first])});
-  }
-  NAS_CHECK(ranks.finish());
-  for (std::size_t i = 0; i < n; ++i) gradient_[i].copy_(part(i));
-  return {};
-}
-
 double Optimizer::clip_and_square(std::size_t index, double clip_value) {
   at::Tensor& sum = gradient_[index];
   if (clip_value > 0) sum.clamp_(-clip_value, clip_value);
@@ -128,13 +95,15 @@ void Optimizer::update(std::size_t i, const OptimizerOptions& o, double learning
 }
 
 Result<Optimizer::StepReport> Optimizer::step(const StepGradients& gradients, const OptimizerOptions& options,
-                                              double learning_rate, Ranks* ranks) {
+                                              double learning_rate, GradientExchange* exchange,
+                                              double scale) {
   const std::size_t n = weights_.parameters().size();
   std::vector<double> squares(n);
-  if (ranks) NAS_CHECK(sum_over_ranks(gradients, *ranks));
+  if (exchange) NAS_CHECK(exchange->finish(gradient_));
   tbb::parallel_for(std::size_t{0}, n, [&](std::size_t i) {
     const TaskGuard guard;
-    if (!ranks) sum_gradients(gradients, i, gradient_[i]);
+    if (!exchange) sum_parts(weights_, gradients, i, gradient_[i]);
+    if (scale != 1) gradient_[i].mul_(scale);
     squares[i] = clip_and_square(i, options.clip_value);
   });
   double total = 0;
@@ -152,6 +121,27 @@ Result<Optimizer::StepReport> Optimizer::step(const StepGradients& gradients, co
     update(i, options, learning_rate, clip);
   });
   return report;
+}
+
+Result<void> Optimizer::average_over(Ranks& ranks) {
+  std::vector<at::Tensor*> all;
+  for (Parameter& p : weights_.parameters()) all.push_back(&p.value);
+  for (auto& slot : state_)
+    for (at::Tensor& t : slot) all.push_back(&t);
+  for (at::Tensor& t : average_) all.push_back(&t);
+  std::vector<float> values;
+  for (const at::Tensor* t : all) {
+    const at::Tensor here = t->cpu().contiguous();
+    values.insert(values.end(), here.data_ptr<float>(), here.data_ptr<float>() + here.numel());
+  }
+  ranks.begin_sum(std::span<float>(values));
+  NAS_CHECK(ranks.finish());
+  float* at = values.data();
+  for (at::Tensor* t : all) {
+    t->copy_(at::from_blob(at, t->sizes(), at::kFloat).div_(ranks.world()));
+    at += t->numel();
+  }
+  return {};
 }
 
 }  // namespace nas::supernet

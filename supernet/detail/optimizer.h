@@ -1,8 +1,7 @@
 #pragma once
 #include <vector>
 
-#include "supernet/detail/step.h"
-#include "supernet/ranks.h"
+#include "supernet/detail/gradient_exchange.h"
 
 namespace nas::supernet {
 
@@ -17,10 +16,12 @@ class Optimizer {
     double gradient_norm = 0;  // before clipping
     bool finite = true;        // false: nothing was changed
   };
-  // Sums the parts' gradients in their order, and over the ranks where there are some; clips, and updates
-  // every parameter, also those no path used. Fails only where ranks do.
+  // Sums the parts' gradients in their order, and over the ranks where there is an exchange; multiplies them
+  // by `scale`, clips, and updates every parameter, also those no path used. Fails only where ranks do.
   Result<StepReport> step(const StepGradients& gradients, const OptimizerOptions& options,
-                          double learning_rate, Ranks* ranks = nullptr);
+                          double learning_rate, GradientExchange* exchange = nullptr, double scale = 1);
+  // Weights, state and their moving average become the means over the ranks.
+  Result<void> average_over(Ranks& ranks);
 
   OptimizerKind kind() const { return kind_; }
   std::vector<std::vector<at::Tensor>>& state() { return state_; }  // [slot][parameter]
@@ -28,8 +29,6 @@ class Optimizer {
   std::int64_t& updates() { return updates_; }                      // AdamW's bias correction
 
  private:
-  void sum_gradients(const StepGradients& gradients, std::size_t parameter, at::Tensor& sum) const;
-  Result<void> sum_over_ranks(const StepGradients& gradients, Ranks& ranks);
   double clip_and_square(std::size_t parameter, double clip_value);
   void update(std::size_t parameter, const OptimizerOptions& o, double learning_rate, double clip);
 
@@ -37,7 +36,6 @@ class Optimizer {
   OptimizerKind kind_;
   double ema_decay_;
   std::vector<at::Tensor> gradient_;
-  std::vector<double> exchange_;  // what the ranks sum
   std::vector<std::vector<at::Tensor>> state_;
   std::vector<at::Tensor> average_;
   std::int64_t updates_ = 0;

@@ -19,11 +19,6 @@ Range shard_of(std::size_t size, int shards, int shard) {
   return {size * s / n, size * (s + 1) / n};
 }
 
-// Every shard holds at least two images, or batch norm could not tell them apart.
-int shards_for(std::size_t images, int wanted) {
-  return std::max(1, std::min(wanted, static_cast<int>(images / 2)));
-}
-
 std::span<const float> floats(const at::Tensor& t) {
   return {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())};
 }
@@ -40,7 +35,8 @@ class Step {
 
   void run() {
     const std::size_t n = plan_.paths.size(), count = n * static_cast<std::size_t>(shards_);
-    out_.parts.resize(count);
+    // Made before any pass begins: an exchange reads what some passes have given while others still run.
+    out_.parts.assign(count, Gradients(weights_.parameters().size()));
     losses_.assign(count, {});
     teacher_.assign(static_cast<std::size_t>(shards_), {});
     const bool in_place = plan_.distillation.teacher == Teacher::in_place;
@@ -73,6 +69,7 @@ class Step {
     const std::size_t slot = static_cast<std::size_t>(index * shards_ + shard);
     ExecutionOptions options;
     options.bf16 = plan_.bf16;
+    options.recompute = plan_.recompute;
     options.dropout = job.dropout;
     const int all = plan_.all_shards ? plan_.all_shards : shards_;
     options.dropout_key =
@@ -98,6 +95,7 @@ class Step {
                                             classes, batch, g);
     if (index == 0 && d.teacher == Teacher::in_place) teacher_[static_cast<std::size_t>(shard)] = logits;
     losses_[slot] = value;
+    if (plan_.layer_done) run.after = [&](std::size_t layer) { plan_.layer_done(job.network.layers[layer]); };
     run.backward(gradient.to(out.device()), out_.parts[slot]);
   }
 
@@ -128,6 +126,19 @@ TaskGuard::TaskGuard() {
   static thread_local bool first = true;
   if (first) at::set_num_threads(1);
   first = false;
+}
+
+int shards_for(std::size_t images, int wanted) {
+  return std::max(1, std::min(wanted, static_cast<int>(images / 2)));
+}
+
+void sum_parts(const WeightTable& weights, const StepGradients& gradients, std::size_t parameter,
+               at::Tensor& sum) {
+  const bool centre = crops_centre(weights.parameters()[parameter].key);
+  sum.zero_();
+  for (const Gradients& part : gradients.parts)
+    if (const at::Tensor& g = part[parameter]; g.defined())
+      slice(sum, g.sizes().vec(), centre).add_(g.to(sum.device()));
 }
 
 at::Tensor images_of(const WeightTable& weights, const Batch& batch, std::size_t from, std::size_t to) {

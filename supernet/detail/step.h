@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct StepPlan {
   int first_shard = 0;
   int all_shards = 0;
   bool bf16 = false;
+  bool recompute = false;  // activations, see ExecutionOptions
+  // Called from any thread when one pass has made all gradients of a layer.
+  std::function<void(const Layer&)> layer_done;
 };
 
 struct PathReport {
@@ -43,6 +47,14 @@ struct StepGradients {
   std::vector<Gradients> parts;
   std::vector<PathReport> paths;
 };
+
+// Shards that a process computes of so many images: every one holds at least two, or batch norm could not
+// tell them apart.
+int shards_for(std::size_t images, int wanted);
+
+// The sum over the parts, in their order, of one parameter's gradients, in the precision and shape of `sum`.
+void sum_parts(const WeightTable& weights, const StepGradients& gradients, std::size_t parameter,
+               at::Tensor& sum);
 
 // Runs forward and backward of all paths as TBB tasks, each with one intra-op thread.
 void run_step(const WeightTable& weights, const StepPlan& plan, const Batch& batch, StepGradients& out);

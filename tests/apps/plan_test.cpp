@@ -107,5 +107,27 @@ TEST_F(Plan, ABadConfigurationGivesTheErrorsOfRun) {
   }
 }
 
+TEST_F(Plan, SeveralRanksAreModelledAndASlowLinkCosts) {
+  configure();
+  const auto train = [&](const std::string& options) {
+    const auto ran = devices::run_process({.arguments = {"sh", "-c",
+                                                         std::string(HWNAS_PROGRAM) + " -q -f json -C " +
+                                                             project_.string() + " plan " + options},
+                                           .timeout = std::chrono::minutes(1)});
+    EXPECT_TRUE(ran && ran->ok()) << ran->errors;
+    return Json::parse(ran->output)[0];
+  };
+  record("train", 102);  // two of them to start
+  const Json fast = train("--ranks 4 --link 100gbit"), slow = train("--ranks 4 --link 100kbit");
+  EXPECT_EQ(fast["stage"], "train");
+  EXPECT_NEAR(fast["seconds"].get<double>(), 2 + 100 / 4.0, 3);
+  EXPECT_GT(slow["seconds"].get<double>(), 3 * fast["seconds"].get<double>());
+  EXPECT_EQ(slow["source"].get<std::string>().rfind("modelled: 4 ranks", 0), 0u);
+  const Json pressed = train("--ranks 4 --link 100kbit --compress topk:0.01");
+  EXPECT_LT(pressed["seconds"].get<double>(), slow["seconds"].get<double>() / 3);
+  EXPECT_LT(train("--ranks 4 --link 100kbit --local-steps 50")["seconds"].get<double>(),
+            slow["seconds"].get<double>() / 3);
+}
+
 }  // namespace
 }  // namespace nas::apps

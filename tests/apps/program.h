@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "space/base/file.h"
 
@@ -34,6 +35,15 @@ class ProgramTest : public testing::Test {
     const int status = ::pclose(pipe);
     errors_ = bytes("stderr.txt");
     return WEXITSTATUS(status);
+  }
+
+  // In a project of its own below this one.
+  int hwnas_in(const std::string& folder, const std::string& arguments) {
+    const auto top = std::exchange(project_, project_ / folder);
+    std::filesystem::create_directories(project_);
+    const int code = hwnas("-q " + arguments);
+    project_ = top;
+    return code;
   }
 
   // Runs it and kills it, with all it started, after that long. True when it was still running then.

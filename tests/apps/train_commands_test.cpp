@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "space/base/rng.h"
 #include "tests/apps/program.h"
@@ -66,6 +67,54 @@ TEST_F(TrainCommands, AskedToStopItEndsWithACheckpointAndExitCode75) {
   EXPECT_EQ(hwnas("-q " + command + " --seed 9"), 2);  // what it left is a whole checkpoint
   EXPECT_THAT(errors_, HasSubstr("another run"));
   EXPECT_EQ(signalled(std::string(kLong) + " --out alone", SIGTERM, "alone/checkpoints"), 75);
+}
+
+TEST_F(TrainCommands, ShardsAndRanksOfASweepMeasureWhatOneSweepDoes) {
+  put("p/hwnas.json", "{}");
+  ASSERT_EQ(hwnas_in("p", std::string(kTiny) + " --out runs/net"), 0) << errors_;
+  for (const char* copy : {"1", "2", "3"})
+    fs::copy(project_ / "p", project_ / copy, fs::copy_options::recursive);
+  ASSERT_EQ(hwnas_in("p", "sweep --run runs/net --networks 20 --nproc 2"), 0) << errors_;
+  std::multiset<std::string> parts, whole;
+  const auto read = [&](const std::string& file, std::multiset<std::string>& rows) {
+    std::ifstream lines(project_ / file);
+    std::string line;
+    for (std::getline(lines, line); std::getline(lines, line);) rows.insert(line);
+  };
+  read("p/accuracy.jsonl", whole);
+  for (const std::string i : {"1", "2", "3"}) {
+    ASSERT_EQ(hwnas_in(i, "sweep --run runs/net --networks 20 --shard " + i + "/3"), 0) << errors_;
+    read(i + "/accuracy." + i + "-of-3.jsonl", parts);
+  }
+  EXPECT_EQ(whole.size(), 20u);
+  EXPECT_EQ(parts, whole);
+  // Merged, the store knows all of them: a sweep of the whole measures nothing.
+  ASSERT_EQ(hwnas_in("1", "db merge ../2 ../3"), 0) << errors_;
+  ASSERT_EQ(hwnas_in("1", "db check"), 0) << errors_;
+  ASSERT_EQ(hwnas_in("1", "sweep --run runs/net --networks 20 -f json"), 0) << errors_;
+  EXPECT_EQ(Json::parse(output_)["reused"], 20);
+  EXPECT_EQ(bytes("1/accuracy.jsonl"), bytes("p/accuracy.jsonl"));
+  ASSERT_EQ(hwnas_in("p", "evaluate smallest largest --run runs/net -f json"), 0) << errors_;
+  const std::string alone = output_;
+  ASSERT_EQ(hwnas_in("p", "evaluate smallest largest --run runs/net -f json --nproc 3"), 0) << errors_;
+  EXPECT_EQ(output_, alone);
+}
+
+TEST_F(TrainCommands, AFullDiskOnOneRankEndsAllWithItsWordsAndTheLastCheckpointWhole) {
+  const std::string command = std::string(kLong) + " --shards 2 --out full --compress topk:0.1";
+  ASSERT_EQ(signalled(command + " --nproc 2", SIGUSR1, "full/checkpoints"), 75);
+  // Rank 1 alone has no room: what it owes the others is larger than the limit.
+  const std::string both = "export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29871; ";
+  const std::string other = HWNAS_PROGRAM + std::string(" -q -C ") + project_.string() + " " + command +
+                            " >" + (project_ / "rank0").string() + " 2>&1";
+  const int code = hwnas("-q " + command, both + "(RANK=0 timeout 100 " + other +
+                                              " &) ; export RANK=1; trap '' XFSZ; ulimit -f 64;");
+  EXPECT_NE(code, 0);
+  EXPECT_THAT(errors_, HasSubstr("owed-"));
+  for (int i = 0; i < 600 && bytes("rank0").empty(); ++i) ::usleep(100'000);
+  EXPECT_THAT(bytes("rank0"), HasSubstr("another rank is gone or too late"));
+  EXPECT_EQ(hwnas("-q " + command + " --seed 9"), 2);  // what it left is a whole checkpoint
+  EXPECT_THAT(errors_, HasSubstr("another run"));
 }
 
 TEST_F(TrainCommands, AnotherQuestionInTheSameFolderIsRefused) {

@@ -192,5 +192,42 @@ TEST(Step, GradientsOfEqualPathsAddUpAndShardsAverage) {
   EXPECT_DOUBLE_EQ(one.paths[0].loss, three.paths[2].loss);
 }
 
+TEST(Execution, RecomputedActivationsGiveTheSameBitsFromLessMemory) {
+  for (const char* name : {"tiny", "cifar-mbv3", "autoformer-tiny"}) {
+    const SearchSpace space = space_of(name, {});
+    const Supernet supernet = shaken_supernet(space);
+    const WeightTable& weights = supernet.impl().weights;
+    const Network network = space.lower(space.largest());
+    const Shape in = network.layers.front().out;
+    const std::vector<float> pixels = random_pixels(2, network);
+    const TaskGuard guard;
+    const at::Tensor x = at::empty({2, in.height, in.width, in.channels}, at::kFloat);
+    std::copy(pixels.begin(), pixels.end(), x.data_ptr<float>());
+    const auto run = [&](bool recompute, Gradients& gradients, double& kept) {
+      ExecutionOptions options;
+      options.recompute = recompute;
+      options.dropout = 0.3;
+      options.dropout_key = 5;
+      Execution execution(weights, network, options);
+      const at::Tensor out = execution.forward(x);
+      for (std::size_t l = 1; l < network.layers.size(); ++l)
+        if (execution.value(l).defined()) kept += static_cast<double>(execution.value(l).nbytes());
+      execution.backward(at::sin(at::arange(out.numel(), at::kFloat)).view(out.sizes()), gradients);
+      return out;
+    };
+    Gradients plain, remade;
+    double all = 0, some = 0;
+    EXPECT_TRUE(at::equal(run(false, plain, all), run(true, remade, some))) << name;
+    EXPECT_LT(some, 0.55 * all) << name;
+    ASSERT_EQ(plain.size(), remade.size());
+    for (std::size_t p = 0; p < plain.size(); ++p) {
+      ASSERT_EQ(plain[p].defined(), remade[p].defined()) << weights.parameters()[p].name;
+      if (plain[p].defined()) {
+        EXPECT_TRUE(at::equal(plain[p], remade[p])) << weights.parameters()[p].name;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace nas::supernet

@@ -1,26 +1,17 @@
 #include "supernet/ranks.h"
 
-#include <arpa/inet.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <tbb/global_control.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cmath>
-#include <functional>
+#include <sstream>
 
-#include "space/base/file.h"
 #include "space/search_space.h"
+#include "supernet/evaluate.h"
 #include "supernet/supernet.h"
 #include "supernet/supernet_file.h"
 #include "supernet/tensor_file.h"
 #include "supernet/train.h"
+#include "tests/supernet/rank_processes.h"
 
-// Every rank is a process; this one never trains, so that it may fork.
 namespace nas::supernet {
 namespace {
 
@@ -54,48 +45,8 @@ BatchStream part_of_stream(int rank, int world) {
           }};
 }
 
-int free_port() {
-  const int s = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ::bind(s, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(s, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(s);
-  return ntohs(address.sin_port);
-}
-
-class RanksTest : public testing::Test {
+class RanksTest : public RankProcesses {
  protected:
-  void SetUp() override { fs::create_directories(folder_); }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  // Runs `body` in a process a rank; what it returns is kept in errors_ (empty: it succeeded).
-  void run(int world, const std::function<Result<void>(Ranks&)>& body) {
-    const int port = free_port();
-    std::vector<pid_t> children;
-    for (int r = 0; r < world; ++r) {
-      const pid_t child = ::fork();
-      if (child == 0) {
-        const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, 1);
-        auto ranks = Ranks::join({r, world, "127.0.0.1", port, 20});
-        const Result<void> done = ranks ? body(*ranks) : Result<void>(ranks.error());
-        if (!write_file(report(r), done ? "" : to_string(done.error()))) ::_exit(2);
-        ::_exit(0);
-      }
-      children.push_back(child);
-    }
-    errors_.clear();
-    for (int r = 0; r < world; ++r) {
-      int status = 0;
-      ::waitpid(children[static_cast<std::size_t>(r)], &status, 0);
-      const auto text = read_file(report(r));
-      errors_.push_back(WIFSIGNALED(status) ? "killed" : text ? *text : "no report");
-      fs::remove(report(r));
-    }
-  }
-
   Result<void> train_on(Ranks& ranks, TrainOptions options, const std::string& out) {
     NAS_TRY(space, load_space("tiny", {.resolutions = {kSide}}));
     NAS_TRY(supernet, Supernet::make(space));
@@ -120,13 +71,6 @@ class RanksTest : public testing::Test {
       EXPECT_LT(worst, bound) << a[t].name;
     }
   }
-  void expect_all_well() {
-    for (const std::string& error : errors_) EXPECT_EQ(error, "");
-  }
-  fs::path report(int rank) const { return folder_ / ("report" + std::to_string(rank)); }
-
-  fs::path folder_ = fs::temp_directory_path() / ("hwnas-ranks-" + std::to_string(::getpid()));
-  std::vector<std::string> errors_;
 };
 
 TEST_F(RanksTest, SumsReachEveryRank) {
@@ -197,9 +141,91 @@ TEST_F(RanksTest, RanksThatWereAskedDifferentThingsAreRefused) {
   });
   for (const std::string& error : errors_)
     EXPECT_EQ(error, "error: rank 1 has another data: \"other pictures\", rank 0 has \"pictures\"");
+  run(2, [&](Ranks& ranks) {
+    TrainOptions mine;
+    if (ranks.rank() == 1) mine.exchange.compression = Compression::bf16;
+    return train_on(ranks, mine, "refused");
+  });
+  for (const std::string& error : errors_)
+    EXPECT_THAT(error,
+                HasSubstr("rank 1 has another compression or local steps: \"bf16\", rank 0 has \"none\""));
   run(3, [&](Ranks& ranks) { return train_on(ranks, {}, "shards"); });
   for (const std::string& error : errors_)
     EXPECT_THAT(error, HasSubstr("4 shards (of the recipe, or --shards)"));
+}
+
+// The loss of the first path, averaged over the last steps, tells whether training still works.
+TEST_F(RanksTest, EveryWayOfExchangeTrainsTheSameOnAllRanksEachTimeAndAfterAStop) {
+  const auto trained = [&](const std::string& way, int local_steps, const std::string& out,
+                           std::int64_t stop_at) {
+    run(2, [&](Ranks& ranks) -> Result<void> {
+      NAS_TRY(exchange, parse_compression(way));
+      TrainOptions mine;
+      mine.exchange = exchange;
+      mine.exchange.local_steps = local_steps;
+      mine.folder = folder_ / ("c-" + out.substr(0, out.find('.')));
+      mine.checkpoint_every = 20;
+      std::int64_t step = 0;
+      double loss = 0;
+      mine.on_step = [&](const TrainProgress& p) {
+        step = p.step;
+        if (p.step > 40) loss += p.paths.front().loss / 10;
+      };
+      mine.stop = [&] { return step == stop_at && stop_at > 0; };
+      NAS_CHECK(train_on(ranks, mine, out));
+      if (stop_at == 0 && ranks.rank() == 0)
+        return write_file(folder_ / (out + "loss"),
+                          std::to_string(loss) + " " + std::to_string(ranks.bytes_sent()));
+      return {};
+    });
+    expect_all_well();
+  };
+  double exact_loss = 0, exact_bytes = 0;
+  for (const std::string way : {"none", "bf16", "topk:0.1", "powersgd:2", "local"}) {
+    const std::string kind = way == "local" ? "none" : way;
+    const int local = way == "local" ? 4 : 1;
+    trained(kind, local, way + "a", 0);
+    EXPECT_EQ(weights(way + "a0"), weights(way + "a1")) << way;
+    if (way != "none") trained(kind, local, way + "b.first", 24);
+    trained(kind, local, way + "b.then", 0);
+    EXPECT_EQ(weights(way + "a0"), weights(way + "b.then0")) << way << ": stopped and continued";
+    ASSERT_FALSE(weights(way + "a0").empty());
+    double loss = 0, bytes = 0;
+    std::istringstream(*read_file(folder_ / (way + "aloss"))) >> loss >> bytes;
+    if (way == "none") exact_loss = loss, exact_bytes = bytes;
+    EXPECT_LT(loss, exact_loss + 0.3) << way;
+    EXPECT_GT(bytes, 0) << way;
+    if (way != "none") {
+      EXPECT_LT(bytes, 0.51 * exact_bytes + 2000) << way;
+    }
+  }
+}
+
+TEST_F(RanksTest, BatchesOfAnEvaluationAreSharedAndTheScoresStayTheSame) {
+  const auto score = [&](int world) {
+    run(world, [&](Ranks& ranks) -> Result<void> {
+      NAS_TRY(space, load_space("tiny", {.resolutions = {kSide}}));
+      NAS_TRY(supernet, Supernet::make(space));
+      const BatchStream images = part_of_stream(0, 1);
+      const auto build = [&](int, std::int64_t b, Batch& out) { images.read(b, out); };
+      const std::vector<Network> networks{space.lower(space.smallest()), space.lower(space.largest())};
+      NAS_TRY(scores, evaluate(supernet, networks, {3, build}, {5, build}, &ranks));
+      std::string text;
+      char one[120];
+      for (const Score& s : scores) {
+        std::snprintf(one, sizeof one, "%.17g %.17g %.10g %d\n", s.top1, s.top5, s.loss,
+                      static_cast<int>(s.images));
+        text += one;
+      }
+      return write_file(folder_ / ("scores" + std::to_string(world) + std::to_string(ranks.rank())), text);
+    });
+    expect_all_well();
+  };
+  for (const int world : {1, 2, 4, 7}) score(world);
+  const std::string alone = *read_file(folder_ / "scores10");
+  EXPECT_THAT(alone, HasSubstr(" 80\n"));
+  for (const char* other : {"20", "21", "40", "43", "76"})
+    EXPECT_EQ(*read_file(folder_ / ("scores" + std::string(other))), alone) << other;
 }
 
 TEST_F(RanksTest, APortInUseAndRanksThatDoNotComeAreSaid) {

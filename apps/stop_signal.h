@@ -1,0 +1,14 @@
+#pragma once
+
+namespace nas::apps {
+
+// From now on SIGINT, SIGTERM and SIGUSR1 only ask to stop; a second SIGINT ends the process.
+void watch_for_stop();
+// The signal that asked, 0 while none did.
+int stop_signal();
+inline bool stop_requested() { return stop_signal() != 0; }
+
+// Exit code of a command that stopped as asked and goes on when it is run again.
+constexpr int kStopped = 75;
+
+}  // namespace nas::apps
