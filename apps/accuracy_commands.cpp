@@ -6,6 +6,7 @@
 
 #include "apps/accuracy_file.h"
 #include "apps/command.h"
+#include "apps/integer_accuracy.h"
 #include "apps/progress.h"
 #include "apps/rank_launcher.h"
 #include "apps/scores.h"
@@ -87,7 +88,8 @@ Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
 }
 
 struct SweepOptions {
-  std::string run, out, part = "1/1";
+  std::string run, out, part = "1/1", space;
+  std::int64_t integers = 0;  // images that integer networks are scored on; 0: float networks
   std::size_t networks = 200, chunk = 8;
   std::uint64_t seed = 1;
   int processes = 0;
@@ -139,6 +141,43 @@ Result<Swept> sweep_all(const Context& context, const SweepOptions& o, const Tra
     NAS_CHECK(append_accuracies(o.out, some, top1));
   }
   return swept;
+}
+
+// Integer networks at the bits of their genotypes, calibrated and scored on validation images, appended one
+// by one.
+Result<std::size_t> sweep_integers(const Context& context, const SweepOptions& o, const TrainedRun& run,
+                                   const SearchSpace& space, const std::vector<std::string>& open) {
+  Progress progress("sweep", open.size(), context.quiet);
+  for (std::size_t i = 0; i < open.size(); ++i) {
+    NAS_TRY(genotype, space.parse(open[i]));
+    const Network network = space.lower(genotype);
+    NAS_CHECK(run.loaded.supernet.holds(network));
+    NAS_TRY(top1, integer_accuracy(run, network, o.integers));
+    NAS_CHECK(append_accuracies(o.out, {open[i]}, {top1}));
+    progress.update(i + 1);
+  }
+  return open.size();
+}
+
+// Accuracies of integer networks, of a space that may have bit genes besides the run's own.
+Result<int> run_integer_sweep(const Context& context, SweepOptions o) {
+  if (o.processes > 0 || o.part != "1/1")
+    return usage_error("--integers goes with neither several processes nor --shard");
+  if (o.out.empty()) o.out = "integers.jsonl";
+  NAS_TRY(run, open_trained_run(o.run));
+  AccuracyFile header = accuracy_header(run);
+  if (!o.space.empty()) header.space = o.space;
+  header.split = "validation, integers, " + std::to_string(o.integers) + " images";
+  NAS_TRY(space, header.load_space());
+  NAS_TRY(file, open_accuracy_file(o.out, header));
+  const std::set<std::string> in_file(file.networks.begin(), file.networks.end());
+  std::vector<std::string> open;
+  for (const Genotype& g : search::designed_sample(space, o.networks, o.seed))
+    if (!in_file.contains(space.text(g))) open.push_back(space.text(g));
+  NAS_TRY(measured, sweep_integers(context, o, run, space, open));
+  print_record(context, {{"file", "accuracies in"}, {"networks", "networks"}, {"measured", "measured now"}},
+               {{"file", o.out}, {"networks", in_file.size() + open.size()}, {"measured", measured}});
+  return 0;
 }
 
 Record sweep_config(const SweepOptions& o) {
@@ -242,8 +281,20 @@ void add_accuracy_commands(CLI::App& app, Context& context) {
       "I/N: only the I-th of N parts of the networks; the parts' stores merge to the whole "
       "(hwnas db merge)");
   add_processes(*sweep_command, sweep->processes);
-  sweep_command->callback(
-      [&context, sweep] { context.action = [&context, sweep] { return run_sweep(context, *sweep); }; });
+  CLI::Option* integers = sweep_command->add_option(
+      "--integers", sweep->integers,
+      "Score integer networks at their genotypes' bits, on so many validation images (default file: "
+      "integers.jsonl)");
+  integers->check(CLI::PositiveNumber);
+  sweep_command
+      ->add_option("--space", sweep->space,
+                   "With --integers: a space with bit genes whose layers are the run's (docs/compression.md)")
+      ->needs(integers);
+  sweep_command->callback([&context, sweep] {
+    context.action = [&context, sweep] {
+      return sweep->integers > 0 ? run_integer_sweep(context, *sweep) : run_sweep(context, *sweep);
+    };
+  });
 }
 
 }  // namespace nas::apps

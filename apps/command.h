@@ -72,6 +72,7 @@ void add_table_commands(CLI::App& app, Context& context);
 struct TorchForms;  // apps/verify/forms.h
 void add_verify_commands(CLI::App& app, Context& context, const TorchForms& torch);
 void add_export_commands(CLI::App& app, Context& context);    // in hwnas-torch
+void add_compress_command(CLI::App& app, Context& context);   // in hwnas-torch
 void add_train_commands(CLI::App& app, Context& context);     // in hwnas-torch, as the next
 void add_accuracy_commands(CLI::App& app, Context& context);  // evaluate, sweep
 void add_check_command(CLI::App& app, Context& context);

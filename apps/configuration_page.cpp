@@ -81,6 +81,8 @@ const std::map<std::string, std::string> kSearchMeanings{
     {"problem.kind",
      "models of networks; a trained supernet; a file of measurements; a closed form to try things"},
     {"problem.accuracy", "networks: the file of `hwnas sweep`"},
+    {"problem.integers",
+     "networks: file of `hwnas sweep --integers` in a space with bit genes, beside accuracy"},
     {"problem.accuracy_model", "networks: the rung of the ladder to keep; best: the one of least error"},
     {"problem.proxy", "networks: seed of a made-up accuracy, for trying strategies; 0: none"},
     {"problem.energy", "coefficients of a modelled energy ([cost](cost.md))"},

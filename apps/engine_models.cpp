@@ -31,6 +31,10 @@ Result<std::string> tflite_bytes(Deployment deployment, const std::string& name,
 
 Result<EngineModel> loaded_model(const std::string& engine, Deployment deployment, const std::string& name,
                                  bool integer) {
+  for (const DeployedOp& op : deployment.ops)
+    if (integer && op.part != DeployedPart::none && op.weight_bits != 8)
+      return usage_error("engine " + engine + " has no kernel for weights of " +
+                         std::to_string(op.weight_bits) + " bits, engine c has: " + name);
   EngineModel model;
   model.element_bytes = integer ? 1 : 4;
   const std::int64_t in = deployment.input.elements(), out = deployment.ops.back().out.elements();

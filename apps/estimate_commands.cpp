@@ -5,6 +5,7 @@
 #include "apps/accuracy_file.h"
 #include "apps/arch_reference.h"
 #include "apps/command.h"
+#include "apps/compress/compressed_folder.h"
 #include "apps/session_predictor.h"
 #include "latency/calibration.h"
 #include "latency/kernel_model.h"
@@ -27,6 +28,11 @@ struct EstimateOptions {
 };
 
 Result<Network> lowered(const Context& context, const EstimateOptions& o) {
+  if (is_compressed(o.arch)) {
+    NAS_TRY(loaded, load_compressed(o.arch));
+    return loaded.trained.network;
+  }
+  if (o.choice.space.empty()) return usage_error("--space is required for an architecture by name");
   NAS_TRY(space, open_space(o.choice.space));
   NAS_TRY(text, resolve_architecture(context.project, o.arch));
   NAS_TRY(genotype, text == "largest"    ? Result<Genotype>(space.largest())
@@ -212,9 +218,12 @@ void add_estimate_commands(CLI::App& app, Context& context) {
                   {"hwnas estimate largest --space tiny --session cortex-m4-qemu-int8-tiny",
                    "hwnas estimate mcu:best --space cifar-mbv3 --device host --layers"});
   estimate
-      ->add_option("ARCH", options->arch, "smallest, largest, a genotype's text, RUN:best or RUN:front[3]")
+      ->add_option(
+          "ARCH", options->arch,
+          "smallest, largest, a genotype's text, RUN:best, RUN:front[3], or a folder of `hwnas compress`")
       ->required();
   add_session_options(estimate, options->choice);
+  estimate->get_option("--space")->required(false);  // a compressed folder needs none
   estimate->add_flag("--layers", options->layers, "Every kernel with its share");
   estimate->add_flag("--all", options->all, "Latency, energy, peak memory and flash");
   estimate->add_option("--energy", options->energy,

@@ -221,9 +221,10 @@ void add_export_commands(CLI::App& app, Context& context) {
       {"hwnas export mcu:best --run runs/supernet --device cortex-m4-qemu --out exports/",
        "hwnas export mcu:front --run runs/supernet --to c,onnx-int8 --device netduinoplus2-qemu"});
   command
-      ->add_option(
-          "NETWORK", *network,
-          "smallest, middle, largest, a genotype's text, RUN:best, RUN:front[3], or RUN:front for all of it")
+      ->add_option("NETWORK", *network,
+                   "smallest, middle, largest, a genotype's text, RUN:best, RUN:front[3], RUN:front for all "
+                   "of it, or a "
+                   "folder of `hwnas compress`")
       ->required();
   command->add_option("--run", options->run, "Folder of a training run")->required();
   command->add_option(

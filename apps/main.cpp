@@ -24,6 +24,8 @@ constexpr TorchCommand kTorchCommands[] = {
     {"evaluate", "Accuracy of sub-networks of a trained supernet"},
     {"sweep", "Measure the accuracy of a spread of sub-networks, once for all devices"},
     {"check", "Measure the front of a search on the supernet and its devices, beside what was predicted"},
+    {"compress",
+     "Prune, mask, factor and give fewer bits to a network; the result goes to export and estimate"},
     {"quantize-report", "What int8 costs: accuracy by calibration method, sensitivity by layer"},
     {"export", "Sub-networks as TorchScript, ONNX, TFLite, C and safetensors, with what proves them equal"},
 };
@@ -131,6 +133,7 @@ int run(int argc, char** argv) {
   add_accuracy_commands(app, context);
   add_check_command(app, context);
   add_export_commands(app, context);
+  add_compress_command(app, context);
   add_quantize_commands(app, context);
 #else
   add_verify_commands(app, context, {});

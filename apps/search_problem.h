@@ -26,9 +26,10 @@ struct SearchProblem {
   std::vector<std::string> notes = {};  // what the models are worth, one line each
 };
 
-// {"kind": "networks", "accuracy": FILE | "space": NAME, "accuracy_model": "best", "proxy": SEED,
-// "precision": "int8", "devices": [...]}: networks scored by models. Relative files are taken from `base`;
-// `project`: where the user's own device profiles are.
+// {"kind": "networks", "accuracy": FILE | "space": NAME, "integers": FILE of quantised networks in a space
+// with bit genes, "accuracy_model": "best", "proxy": SEED, "precision": "int8", "devices": [...]}: networks
+// scored by models. Relative files are taken from `base`; `project`: where the user's own device profiles
+// are.
 Result<SearchProblem> network_problem(JsonReader& reader, const std::filesystem::path& base,
                                       const std::filesystem::path& project);
 // {"kind": "supernet", "run": FOLDER, "accuracies": FILE, "images": N, "precision", "devices"}: candidates

@@ -5,7 +5,8 @@
 
 namespace nas::devices {
 
-DrawnWeights draw_weights(Rng& rng, std::int64_t channels, std::int64_t per_channel, bool depthwise) {
+DrawnWeights draw_weights(Rng& rng, std::int64_t channels, std::int64_t per_channel, bool depthwise,
+                          std::int32_t largest_code) {
   DrawnWeights drawn;
   const auto count = static_cast<std::size_t>(channels), per = static_cast<std::size_t>(per_channel);
   drawn.values.resize(count * per);
@@ -17,7 +18,7 @@ DrawnWeights draw_weights(Rng& rng, std::int64_t channels, std::int64_t per_chan
       largest = std::max(largest, std::fabs(real));
     }
     for (std::size_t i = 0; i < per; ++i) {
-      const double q = std::round(127 * reals[i] / largest);
+      const double q = std::round(largest_code * reals[i] / largest);
       drawn.values[depthwise ? i * count + c : c * per + i] = static_cast<std::int8_t>(q);
       squares += q * q;
     }

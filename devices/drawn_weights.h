@@ -13,6 +13,8 @@ struct DrawnWeights {
   std::vector<std::int8_t> values;  // channel after channel, or channels innermost for depthwise
   std::vector<double> deviations;   // root mean square of each channel
 };
-DrawnWeights draw_weights(Rng& rng, std::int64_t channels, std::int64_t per_channel, bool depthwise);
+// `largest`: the largest code instead of 127, for weights of fewer bits.
+DrawnWeights draw_weights(Rng& rng, std::int64_t channels, std::int64_t per_channel, bool depthwise,
+                          std::int32_t largest = 127);
 
 }  // namespace nas::devices

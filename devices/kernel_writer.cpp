@@ -23,6 +23,11 @@ struct Step {
   int second = -2;  // -2: none
 };
 
+// Bits of the anchor's integer weights: 8 where nothing chose them.
+std::int32_t weight_bits(const Kernel& kernel) {
+  return kernel.anchor.weight_bits == 0 ? 8 : kernel.anchor.weight_bits;
+}
+
 Error no_code(const Kernel& kernel) {
   return usage_error("engine c has no code for this kernel: " + signature(kernel));
 }
@@ -33,6 +38,8 @@ KernelSpec base_spec(KernelKind kind, const Kernel& kernel, const std::string& p
   spec.precision = precision == "int8" ? codegen::Precision::int8 : codegen::Precision::fp32;
   spec.input = kernel.anchor.in;
   spec.activation = kernel.activation;
+  if (spec.precision == codegen::Precision::int8 && has_weights(kernel.anchor))
+    spec.weight_bits = weight_bits(kernel);
   // As whole networks run it: such a kernel's input dies with it.
   spec.in_place =
       spec.precision == codegen::Precision::int8 &&
@@ -92,7 +99,20 @@ Result<std::vector<Step>> squeeze_excite(const Kernel& kernel, const std::string
   return std::vector<Step>{{average}, {reduce, 0}, {expand, 1}, {scale, -1, 2}};
 }
 
+Result<void> check_bits(const Kernel& kernel, const std::string& precision) {
+  const std::int32_t weights = weight_bits(kernel), results = kernel.anchor.activation_bits;
+  if (precision != "int8" || !has_weights(kernel.anchor)) return {};
+  if (weights != 8 && weights != 4 && weights != 2)
+    return usage_error("engine c has no kernel for weights of " + std::to_string(weights) +
+                       " bits, it has for 8, 4 and 2: " + signature(kernel));
+  if (results != 0 && results != 8 && results != 4)
+    return usage_error("engine c has no kernel for activations of " + std::to_string(results) +
+                       " bits, it has for 8 and 4: " + signature(kernel));
+  return {};
+}
+
 Result<std::vector<Step>> steps_of(const Kernel& kernel, const std::string& precision) {
+  NAS_CHECK(check_bits(kernel, precision));
   switch (kernel.anchor.kind) {
     case LayerKind::conv:
     case LayerKind::patch_embed:
@@ -146,7 +166,8 @@ Result<codegen::Int8Params> draw_int8(const KernelSpec& spec, Rng& rng) {
   const std::int64_t channels = weights > 0 ? output_channels(spec) : 0;
   const double terms = channels > 0 ? static_cast<double>(weights) / static_cast<double>(channels) : 1;
   const DrawnWeights drawn =
-      draw_weights(rng, channels, static_cast<std::int64_t>(terms), spec.kind == KernelKind::depthwise);
+      draw_weights(rng, channels, static_cast<std::int64_t>(terms), spec.kind == KernelKind::depthwise,
+                   codegen::largest_code(spec.weight_bits));
   params.weights = drawn.values;
   params.input_zero = -3;
   params.second_zero = 2;

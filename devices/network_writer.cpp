@@ -24,7 +24,8 @@ QuantizedWeights weights_for(const DeployedOp& op, double input_scale, double ou
   QuantizedWeights weights;
   const std::int64_t terms = weights_per_channel(op);
   if (terms == 0) return weights;
-  const DrawnWeights drawn = draw_weights(rng, op.out.channels, terms, op.kind == DeployedKind::depthwise);
+  const DrawnWeights drawn = draw_weights(rng, op.out.channels, terms, op.kind == DeployedKind::depthwise,
+                                          (1 << (std::min<int>(op.weight_bits, 8) - 1)) - 1);
   weights.values = drawn.values;
   for (const double deviation : drawn.deviations) {
     const double multiplier =

@@ -44,6 +44,9 @@ class Deployer {
     op.kernel = l.kernel;
     op.stride = l.stride;
     op.padding = l.padding;
+    const Layer& last = network_.layers[static_cast<std::size_t>(kernel.layers.back())];
+    if (l.weight_bits != 0) op.weight_bits = l.weight_bits;
+    if (last.activation_bits != 0) op.activation_bits = last.activation_bits;
     return op;
   }
 

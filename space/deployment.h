@@ -34,6 +34,8 @@ struct DeployedOp {
   std::array<std::int32_t, 2> inputs{-1, -1};  // tensors: 0 is the network's input, i + 1 the output of op i
   Shape in, out;
   std::int32_t kernel = 1, stride = 1, padding = 0;
+  // Of an integer form: of the weights and of the result. The layer's own, 8 where it chose none.
+  std::uint8_t weight_bits = 8, activation_bits = 8;
 };
 
 // A network as a list of operations in execution order; the last one's output is the result.

@@ -6,14 +6,19 @@
 
 namespace nas {
 
-// Affine quantisation of a tensor: real = scale * (q - zero), q in [-128, 127].
+// Affine quantisation of a tensor: real = scale * (q - zero), q in [low(), high()]: [-128, 127] for 8 bits,
+// [-8, 7] for 4.
 struct Quantization {
   double scale = 1;
   std::int32_t zero = 0;
+  std::int32_t bits = 8;
+
+  std::int32_t low() const { return -(1 << (bits - 1)); }
+  std::int32_t high() const { return (1 << (bits - 1)) - 1; }
 };
 
-// Integer weights of one operation. Order: conv OHWI, depthwise HWC, fully_connected OI, values in [-127,
-// 127].
+// Integer weights of one operation. Order: conv OHWI, depthwise HWC, fully_connected OI, values in
+// [-127, 127], or what DeployedOp::weight_bits leave of it.
 struct QuantizedWeights {
   std::vector<std::int8_t> values;
   std::vector<double> scales;      // per output channel

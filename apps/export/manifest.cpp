@@ -76,6 +76,7 @@ Record operations_of(const ExportFacts& f) {
                {"input", text(op.in)},
                {"output", text(op.out)},
                {"macs", main && layer.kind != LayerKind::squeeze_excite ? macs(layer).count() : 0}};
+    if (op.part != DeployedPart::none && f.subject.quantized) row["weight_bits"] = op.weight_bits;
     if (f.forms.made) {
       row["offset"] = f.forms.made->places[i + 1].offset;
       row["bytes"] = f.forms.made->places[i + 1].bytes;
@@ -218,6 +219,7 @@ Record manifest_of(const ExportFacts& f) {
         {"recipe", p.recipe},
         {"steps", p.steps},
         {"note", p.note},
+        {"compression", f.subject.compression},
         {"calibration", f.subject.quantized ? Record(f.options.stage.calibration) : Record(nullptr)},
         {"calibration_images", f.options.stage.calibration_images},
         {"finetune_epochs", f.options.stage.finetune},

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "apps/compress/compressed_folder.h"
 #include "space/base/file.h"
 #include "supernet/evaluate.h"
 
@@ -58,8 +59,35 @@ Result<ExportSource> ExportSource::open(const std::string& run) {
   return ExportSource(std::move(opened));
 }
 
+void ExportSource::add_vectors(Subject& s) const {
+  const BatchList test = run_.job.feeds.scoring(data::Split::test);
+  s.vectors = images_of(test, s.trained.network.layers.front().out.height, kExportVectors);
+  const auto& indices = run_.job.feeds.splits()[data::Split::test];
+  for (const std::size_t place : s.vectors.places)
+    s.vector_names.push_back(run_.job.feeds.store().name(indices[place]));
+}
+
+// All that was decided and trained is in the folder: nothing is rounded anew.
+Result<Subject> ExportSource::compressed_subject(const std::string& folder, const ExportOptions& o) const {
+  if (o.stage.finetune > 0 || o.stage.qat > 0)
+    return usage_error("is compressed already; --finetune and --qat belong to `hwnas compress`", folder);
+  NAS_TRY(loaded, load_compressed(folder));
+  if (loaded.trained.provenance.space_fingerprint != run_.loaded.provenance.space_fingerprint)
+    return usage_error("was made of another space than the run " + run_.config.space, folder);
+  Subject s;
+  s.trained = std::move(loaded.trained);
+  s.genotype = s.trained.provenance.genotype;
+  s.quantized = std::move(loaded.integer);
+  s.compression = std::move(loaded.record);
+  add_vectors(s);
+  NAS_TRY(folded, fold(s.trained));
+  s.folded = std::move(folded);
+  return s;
+}
+
 Result<Subject> ExportSource::subject(const std::string& network, const ExportOptions& o,
                                       bool integer) const {
+  if (is_compressed(network)) return compressed_subject(network, o);
   NAS_TRY(genotype, genotype_named(run_.job.space, network));
   Subject s;
   s.genotype = run_.job.space.text(genotype);
@@ -73,12 +101,7 @@ Result<Subject> ExportSource::subject(const std::string& network, const ExportOp
     NAS_TRY(tuned, finetuned(run_.config, s.trained, o.stage.finetune, o.progress));
     s.trained = std::move(tuned);
   }
-  const int resolution = s.trained.network.layers.front().out.height;
-  const BatchList test = run_.job.feeds.scoring(data::Split::test);
-  s.vectors = images_of(test, resolution, kExportVectors);
-  const auto& indices = run_.job.feeds.splits()[data::Split::test];
-  for (const std::size_t place : s.vectors.places)
-    s.vector_names.push_back(run_.job.feeds.store().name(indices[place]));
+  add_vectors(s);
   auto folded = fold(s.trained);
   if (!folded) {
     s.why_not_deployable = folded.error().message;

@@ -28,6 +28,7 @@ struct Subject {
   std::optional<supernet::FoldedNetwork> folded;   // absent: a layer has no form for devices
   std::optional<QuantizedNetwork> quantized;       // where a form asks for it
   std::optional<supernet::TrainedNetwork> before;  // quantisation-aware training, where there was some
+  nlohmann::ordered_json compression;              // compression.json's content, null without
   std::string why_not_deployable;
   LabelledImages vectors;                 // the first images of the test split
   std::vector<std::string> vector_names;  // files they come from
@@ -39,7 +40,8 @@ class ExportSource {
   // Fails on a folder without a finished training, weights of another space, or weights never trained.
   static Result<ExportSource> open(const std::string& run);
 
-  // Extracts (statistics recalibrated), folds, and quantises when `integer`. After quantisation-aware
+  // A folder of `hwnas compress` is taken as it is; else
+  // extracts (statistics recalibrated), folds, and quantises when `integer`. After quantisation-aware
   // training the float network has the values of the integer weights: all forms come from one set.
   Result<Subject> subject(const std::string& network, const ExportOptions& options, bool integer) const;
 
@@ -49,6 +51,8 @@ class ExportSource {
 
  private:
   explicit ExportSource(TrainedRun run) : run_(std::move(run)) {}
+  Result<Subject> compressed_subject(const std::string& folder, const ExportOptions& options) const;
+  void add_vectors(Subject& subject) const;
   TrainedRun run_;
 };
 

@@ -67,6 +67,25 @@ void $NAME$(const int8_t *input, int8_t *output, void *scratch) {
 }
 )";
 
+// The same with packed weights: a byte of them at a time.
+constexpr const char* kPortablePacked = R"(
+void $NAME$(const int8_t *input, int8_t *output, void *scratch) {
+  int32_t p, c, k;
+  for (p = 0; p < $PIXELS$; ++p) {
+    const int8_t *const x = $NAME$_window(input, p, (int8_t *)scratch);
+    const int8_t *w = $NAME$_weights;
+    for (c = 0; c < $OC$; ++c, w += $ROW_BYTES$) {
+      int32_t a = $NAME$_bias[c];
+      for (k = 0; k + $PER$ <= $INNER$; k += $PER$) {
+        const uint32_t b = (uint8_t)w[k / $PER$];
+$PRODUCTS$      }
+      for (; k < $INNER$; ++k) a += x[k] * nas_code(w, k, $BITS$);
+      *output++ = $NAME$_finish(a, c);
+    }
+  }
+}
+)";
+
 // Weights in blocks of four channels by four inner indices: what one SDOT by a lane takes. Without SDOT the
 // products are widened to 16 bits and added pairwise.
 constexpr const char* kNeon = R"(
@@ -87,9 +106,9 @@ void $NAME$(const int8_t *input, int8_t *output, void *scratch) {
     const int8_t *const window = (const int8_t *)scratch;
 $WINDOWS$    (void)window;
     for (c = 0; c < $OC$; c += 8) {
-      const int8_t *w = $NAME$_weights + c * $INNER16$;
+      const int8_t *w = $NAME$_weights + c / 8 * $BLOCK_BYTES$;
       const int32x4_t b0 = vld1q_s32($NAME$_bias + c), b1 = vld1q_s32($NAME$_bias + c + 4);
-$INIT$      for (k = 0; k < $INNER16$; k += 16, w += 128) {
+$INIT$      for (k = 0; k < $INNER16$; k += 16, w += $STEP_BYTES$) {
 $LOADS$$STEPS$      }
 $STORES$    }
   }
@@ -103,7 +122,18 @@ std::string repeat(int count, auto text) {
   return result;
 }
 
-void add_neon_tile(Variables& v, const std::string& name, int tile, bool direct) {
+// Declares the 16 weights of a lane's half `half` as w0 or w1: loaded, or unpacked from where they share
+// bytes.
+std::string neon_load(int lane, int half, int bits) {
+  const int per = 8 / bits, vector = 2 * lane + half, place = vector % per;
+  const std::string to = "w" + std::to_string(half);
+  std::string value = "vld1q_s8(w + " + std::to_string(vector / per * 16) + ")";
+  if (place + 1 < per) value = "vshlq_n_s8(" + value + ", " + std::to_string(8 - bits * (place + 1)) + ")";
+  if (bits < 8) value = "vshrq_n_s8(" + value + ", " + std::to_string(8 - bits) + ")";
+  return "        const int8x16_t " + to + " = " + value + ";\n";
+}
+
+void add_neon_tile(Variables& v, const std::string& name, int tile, bool direct, int bits) {
   v.set("TILE", tile);
   v.set("WINDOWS", repeat(tile, [&](const std::string& i) {
           return "    const int8_t *const x" + i + " = " + name + "_window(input, q + " + i +
@@ -118,8 +148,7 @@ void add_neon_tile(Variables& v, const std::string& name, int tile, bool direct)
   std::string steps;
   for (int lane = 0; lane < 4; ++lane) {
     const std::string l = std::to_string(lane);
-    steps += "        {\n        const int8x16_t w0 = vld1q_s8(w + " + std::to_string(lane * 32) +
-             "), w1 = vld1q_s8(w + " + std::to_string(lane * 32 + 16) + ");\n";
+    steps += "        {\n" + neon_load(lane, 0, bits) + neon_load(lane, 1, bits);
     steps += repeat(tile, [&](const std::string& i) {
       return "        " + name + "_STEP(a" + i + "0, w0, v" + i + ", " + l + "); " + name + "_STEP(a" + i +
              "1, w1, v" + i + ", " + l + ");\n";
@@ -131,6 +160,20 @@ void add_neon_tile(Variables& v, const std::string& name, int tile, bool direct)
           return "      " + name + "_store(output + (q + " + i + ") * " + v.get("OC") + ", a" + i + "0, a" +
                  i + "1, c);\n";
         }));
+}
+
+// Vectors of 16 weights, several of them in the same 16 bytes.
+std::vector<std::int8_t> packed_vectors(const std::vector<std::int8_t>& weights, int bits) {
+  const std::size_t per = 8 / static_cast<std::size_t>(bits);
+  std::vector<std::int8_t> packed(weights.size() / per);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const std::size_t vector = i / 16;
+    std::int8_t& byte = packed[vector / per * 16 + i % 16];
+    byte = static_cast<std::int8_t>(static_cast<unsigned>(byte) |
+                                    (static_cast<unsigned>(weights[i]) & ((1U << bits) - 1))
+                                        << (static_cast<std::size_t>(bits) * (vector % per)));
+  }
+  return packed;
 }
 
 // [channel block of 8][inner block of 16][lane of 4][channel half][4 channels][4 inner]
@@ -147,15 +190,32 @@ std::vector<std::int8_t> neon_weights(const Int8Job& job, int inner, int inner16
   return result;
 }
 
+void add_packed(Variables& v, const KernelSpec& spec) {
+  const int bits = spec.weight_bits, per = 8 / bits;
+  v.set("BITS", bits).set("PER", per).set("ROW_BYTES", packed_row_bytes(spec));
+  v.set("PRODUCTS", repeat(per, [&](const std::string& i) {
+          const int shift = 32 - bits * (std::stoi(i) + 1);
+          return "        a += x[k + " + i + "] * ((int32_t)(b << " + std::to_string(shift) + ") >> " +
+                 std::to_string(32 - bits) + ");\n";
+        }));
+}
+
 }  // namespace
 
 std::string conv_portable(const Int8Job& job) {
   Variables v = shape_variables(job.name, job.spec, job.out);
   add_int8_variables(v, job.params);
   v.set("FULL", job.out.channels / 4 * 4);
-  return array_text("int8_t", job.name + "_weights", std::span<const std::int8_t>(job.params.weights)) +
+  const bool packed = job.spec.weight_bits < 8;
+  if (packed) add_packed(v, job.spec);
+  const std::vector<std::int8_t> weights =
+      packed ? packed_rows(job.params.weights, static_cast<std::size_t>(inner_size(job.spec)),
+                           job.spec.weight_bits)
+             : job.params.weights;
+  return array_text("int8_t", job.name + "_weights", std::span<const std::int8_t>(weights)) +
          bias_array(job, 1) + multiplier_arrays(job, 1) + table_array(job) + finish_function(job) +
-         fill(is_point(job.spec) ? kPointWindow : kGatheredWindow, v) + fill(kPortable, v);
+         fill(is_point(job.spec) ? kPointWindow : kGatheredWindow, v) +
+         fill(packed ? kPortablePacked : kPortable, v);
 }
 
 std::string conv_neon(const Int8Job& job) {
@@ -165,8 +225,10 @@ std::string conv_neon(const Int8Job& job) {
   v.set("INNER16", inner16);
   const bool direct = is_point(job.spec) && inner % 16 == 0;
   const std::int64_t pixels = std::int64_t{job.out.height} * job.out.width;
-  add_neon_tile(v, job.name, pixels >= 4 ? 4 : 1, direct);
-  const std::vector<std::int8_t> weights = neon_weights(job, inner, inner16);
+  const int bits = job.spec.weight_bits;
+  v.set("STEP_BYTES", 16 * bits).set("BLOCK_BYTES", inner16 * bits);
+  add_neon_tile(v, job.name, pixels >= 4 ? 4 : 1, direct, bits);
+  const std::vector<std::int8_t> weights = packed_vectors(neon_weights(job, inner, inner16), bits);
   const char* window = direct ? kPointWindow : is_point(job.spec) ? kGatheredPoint : kGatheredWindow;
   return array_text("int8_t", job.name + "_weights", std::span<const std::int8_t>(weights)) +
          bias_array(job, 8) + multiplier_arrays(job, 8) + table_array(job) + neon_store_function(job) +

@@ -136,6 +136,7 @@ std::string conv_dsp(const Int8Job& job) {
   DspGemm gemm{.pairs = layout.pairs,
                .channels = job.out.channels,
                .requant = *plan,
+               .bits = job.spec.weight_bits,
                .table = job.params.table.has_value(),
                .zero = job.params.output_zero,
                .clamp_low = job.params.clamp_low,

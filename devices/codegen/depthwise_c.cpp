@@ -78,10 +78,8 @@ DepthwisePlan float_plan(const KernelSpec& spec, const Shape& out, const Codegen
   return plan_for(spec, out, kFloatLanes, 4, options.scratch_limit);
 }
 
-std::string call_rows(const Variables& v, const std::string& lanes) {
-  return fill("$NAME$_rows(plane, $NAME$_weights + c * $KERNEL$ * $KERNEL$, output + y * $OW$ * $C$ + c, n" +
-                  lanes + ");",
-              v);
+std::string call_rows(const Variables& v, const std::string& filters, const std::string& lanes) {
+  return fill("$NAME$_rows(plane, " + filters + ", output + y * $OW$ * $C$ + c, n" + lanes + ");", v);
 }
 
 }  // namespace
@@ -90,26 +88,24 @@ std::string depthwise_portable(const Int8Job& job) {
   const DepthwisePlan plan = plan_for(job.spec, job.out, 1, 1, job.options.scratch_limit);
   Variables v = shape_variables(job.name, job.spec, job.out);
   v.set("PITCH", plan.pitch);
-  const std::vector<std::int8_t> weights = depthwise_blocks(job.params.weights, job.out.channels, 1);
-  return array_text("int8_t", job.name + "_weights", std::span<const std::int8_t>(weights)) +
-         bias_array(job, 1) + multiplier_arrays(job, 1) + table_array(job) + finish_function(job) +
-         fill(kPortableRows, v) +
-         depthwise_driver(
-             job.name, job.spec, job.out, plan,
-             {"int8_t", "int8_t", std::to_string(job.params.input_zero), "", call_rows(v, ", c")});
+  const DepthwiseFilters filters = depthwise_filters(job, 1);
+  return filters.array + bias_array(job, 1) + multiplier_arrays(job, 1) + table_array(job) +
+         finish_function(job) + fill(kPortableRows, v) +
+         depthwise_driver(job.name, job.spec, job.out, plan,
+                          {"int8_t", "int8_t", std::to_string(job.params.input_zero), filters.setup,
+                           call_rows(v, filters.pointer, ", c")});
 }
 
 std::string depthwise_neon(const Int8Job& job) {
   const DepthwisePlan plan = neon_plan(job.spec, job.out, job.options);
   Variables v = shape_variables(job.name, job.spec, job.out);
   v.set("PITCH", plan.pitch);
-  const std::vector<std::int8_t> weights = depthwise_blocks(job.params.weights, job.out.channels, kNeonLanes);
-  return array_text("int8_t", job.name + "_weights", std::span<const std::int8_t>(weights)) +
-         bias_array(job, 8) + multiplier_arrays(job, 8) + table_array(job) + neon_store_function(job) +
-         fill(kNeonRows, v) +
-         depthwise_driver(
-             job.name, job.spec, job.out, plan,
-             {"int8_t", "int8_t", std::to_string(job.params.input_zero), "", call_rows(v, ", c")});
+  const DepthwiseFilters filters = depthwise_filters(job, kNeonLanes);
+  return filters.array + bias_array(job, 8) + multiplier_arrays(job, 8) + table_array(job) +
+         neon_store_function(job) + fill(kNeonRows, v) +
+         depthwise_driver(job.name, job.spec, job.out, plan,
+                          {"int8_t", "int8_t", std::to_string(job.params.input_zero), filters.setup,
+                           call_rows(v, filters.pointer, ", c")});
 }
 
 std::string depthwise_float(const FloatJob& job) {
@@ -122,8 +118,11 @@ std::string depthwise_float(const FloatJob& job) {
   return array_text("float", job.name + "_weights", std::span<const float>(weights)) +
          array_text("float", job.name + "_bias", std::span<const float>(bias)) + activate_function(job) +
          fill(kFloatRows, v) +
-         depthwise_driver(job.name, job.spec, job.out, plan,
-                          {"float", "float", "0.0f", "", call_rows(v, ", c")});
+         depthwise_driver(
+             job.name, job.spec, job.out, plan,
+             {"float", "float", "0.0f", "",
+              call_rows(v, job.name + "_weights + c * " + std::to_string(job.spec.kernel * job.spec.kernel),
+                        ", c")});
 }
 
 std::size_t depthwise_scratch(const KernelSpec& spec, const Shape& out, Target target,

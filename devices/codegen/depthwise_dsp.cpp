@@ -211,6 +211,7 @@ std::string rows_name(const Geometry& g, const RequantPlan& r, bool table) {
                      std::to_string(g.width) + "_c" + std::to_string(g.channels) + "_p" +
                      std::to_string(g.pitch);
   const auto text = [](std::int32_t v) { return (v < 0 ? "m" : "") + std::to_string(std::abs(v)); };
+  if (r.extra > 0) name += "_x" + std::to_string(r.extra);
   if (r.late_zero) name += "_z" + text(r.zero);
   if (table) return name + "_table";
   return name + "_" + text(r.clamp_low) + "_" + text(r.clamp_high);
@@ -226,7 +227,7 @@ std::string depthwise_dsp(const Int8Job& job) {
   const RequantPlan requant{.multiplier = 6,
                             .rounding = 7,
                             .shift = 8,
-                            .high_half = false,
+                            .extra = plan->extra,
                             .late_zero = plan->late_zero,
                             .zero = job.params.output_zero,
                             .clamp_low = table ? -128 : job.params.clamp_low,
@@ -235,8 +236,9 @@ std::string depthwise_dsp(const Int8Job& job) {
   const std::vector<std::int64_t> bias = folded_bias(job.spec, job.params);
   std::vector<std::string> parameters;
   for (std::size_t c = 0; c < bias.size(); ++c) {
-    parameters.push_back(int32_text(static_cast<std::int32_t>(bias[c])));
-    parameters.push_back(requant_text(plan->channels[c], 0, plan->late_zero ? 0 : job.params.output_zero));
+    parameters.push_back(int32_text(static_cast<std::int32_t>(bias[c] * (1 << plan->extra))));
+    parameters.push_back(
+        requant_text(plan->channels[c], plan->extra, plan->late_zero ? 0 : job.params.output_zero));
   }
   Variables v = shape_variables(job.name, job.spec, job.out);
   v.set("WORDS", g.weight_words())
@@ -244,15 +246,13 @@ std::string depthwise_dsp(const Int8Job& job) {
       .set("FUNCTION", rows_name(g, requant, table));
   v.set("TABLE", table ? "  w[4] = (uint32_t)(uintptr_t)(" + job.name + "_table + 128);\n" : "");
   v.set("PLANE_WORDS", static_cast<std::int64_t>(strips.plane_bytes() / 4));
-  const std::string setup = fill(
-      "    uint32_t *const w = (uint32_t *)scratch + $PLANE_WORDS$;\n"
-      "    $NAME$_expand(w, $NAME$_weights + c * $KERNEL$ * $KERNEL$, $NAME$_parameters + 4 * c);\n",
-      v);
+  const DepthwiseFilters filters = depthwise_filters(job, 1, plan->extra);
+  const std::string setup = "    uint32_t *const w = (uint32_t *)scratch + " + v.get("PLANE_WORDS") + ";\n" +
+                            filters.setup + "    " + job.name + "_expand(w, " + filters.pointer + ", " +
+                            job.name + "_parameters + 4 * c);\n";
   const std::string call =
       fill("$FUNCTION$(plane, (const int32_t *)(const void *)w, output + y * $OW$ * $C$ + c, n);", v);
-  const std::vector<std::int8_t> weights = depthwise_blocks(job.params.weights, job.out.channels, 1);
-  return array_text("int8_t", job.name + "_weights", std::span<const std::int8_t>(weights)) +
-         array_text("int32_t", job.name + "_parameters", parameters) + table_array(job) +
+  return filters.array + array_text("int32_t", job.name + "_parameters", parameters) + table_array(job) +
          RowsWriter(g, requant, table).write(rows_name(g, requant, table)) + fill(kExpand, v) +
          depthwise_driver(job.name, job.spec, job.out, strips,
                           {"int8_t", "int16_t", std::to_string(job.params.input_zero), setup, call});

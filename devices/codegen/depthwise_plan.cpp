@@ -71,6 +71,25 @@ std::string gather_lanes(const KernelSpec& spec, int lanes) {
 
 }  // namespace
 
+DepthwiseFilters depthwise_filters(const Int8Job& job, int lanes, int raised) {
+  const int taps = job.spec.kernel * job.spec.kernel, bits = job.spec.weight_bits;
+  std::vector<std::int8_t> weights = depthwise_blocks(job.params.weights, job.out.channels, lanes);
+  const std::string n = std::to_string(taps * lanes), name = job.name + "_weights";
+  DepthwiseFilters filters;
+  if (bits < 8) {
+    weights = packed_rows(weights, static_cast<std::size_t>(taps * lanes), bits);
+    const std::string place =
+        "c / " + std::to_string(lanes) + " * " + std::to_string((taps * lanes * bits + 7) / 8);
+    filters.setup = "    int8_t f[" + n + "];\n    nas_unpack(f, " + name + " + " + place + ", " + n + ", " +
+                    std::to_string(bits) + ", " + std::to_string(raised) + ");\n";
+    filters.pointer = "f";
+  } else {
+    filters.pointer = name + " + c * " + std::to_string(taps);
+  }
+  filters.array = array_text("int8_t", name, std::span<const std::int8_t>(weights));
+  return filters;
+}
+
 DepthwisePlan plan_depthwise(const KernelSpec& spec, const Shape& out, int lanes, int element_bytes,
                              int pitch, std::size_t limit) {
   DepthwisePlan plan{.lanes = lanes, .element_bytes = element_bytes, .pitch = pitch};

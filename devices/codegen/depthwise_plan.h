@@ -34,6 +34,16 @@ struct DepthwiseText {
   std::string rows_call;      // statement that computes n rows from `plane` to output + (y * OW) * C + c
 };
 
+// A depthwise kernel's filters of `lanes` channels side by side, at hand for the rows: where they lie as they
+// are, or in a local array when they are packed, with the statements that unpack them before channel c, times
+// 2^raised.
+struct DepthwiseFilters {
+  std::string array;  // text of "NAME_weights"
+  std::string setup;
+  std::string pointer;  // the filters of channel(s) c
+};
+DepthwiseFilters depthwise_filters(const Int8Job& job, int lanes, int raised = 0);
+
 // The gathering helper and the function itself; helpers that rows_call uses must come before it.
 std::string depthwise_driver(const std::string& name, const KernelSpec& spec, const Shape& out,
                              const DepthwisePlan& plan, const DepthwiseText& text);

@@ -35,6 +35,20 @@ std::vector<std::int32_t> per_channel(const Int8Job& job, int round_to, Pick pic
 
 }  // namespace
 
+std::vector<std::int8_t> packed_rows(const std::vector<std::int8_t>& weights, std::size_t row, int bits) {
+  const std::size_t per = 8 / static_cast<std::size_t>(bits);
+  std::vector<std::int8_t> packed;
+  for (std::size_t begin = 0; begin < weights.size(); begin += row)
+    for (std::size_t i = 0; i < row; i += per) {
+      unsigned byte = 0;
+      for (std::size_t k = i; k < std::min(i + per, row); ++k)
+        byte |= (static_cast<unsigned>(weights[begin + k]) & ((1U << bits) - 1))
+                << (static_cast<std::size_t>(bits) * (k - i));
+      packed.push_back(static_cast<std::int8_t>(byte));
+    }
+  return packed;
+}
+
 KernelSpec as_convolution(KernelSpec spec) {
   if (spec.kind != KernelKind::fully_connected) return spec;
   spec.kind = KernelKind::conv;

@@ -59,6 +59,9 @@ std::size_t conv_scratch(const KernelSpec& spec, const Shape& out, Target target
 std::size_t depthwise_scratch(const KernelSpec& spec, const Shape& out, Target target,
                               const CodegenOptions& options);
 
+// Rows of `row` weights each, packed into whole bytes, lowest bits first.
+std::vector<std::int8_t> packed_rows(const std::vector<std::int8_t>& weights, std::size_t row, int bits);
+
 // Arrays "NAME_m" and "NAME_s": mantissa and exponent per output channel, filled up with zeros to a multiple.
 std::string multiplier_arrays(const Int8Job& job, int round_to);
 // "NAME_bias": folded biases per output channel, likewise.

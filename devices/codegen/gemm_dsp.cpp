@@ -13,12 +13,40 @@
 // gives the pair of w0, the word itself serves as the pair of 256*w1 + w0. The second accumulator then ends
 // as 256*acc1 + acc0, and subtracting the first leaves 256*acc1 exactly (wrap-around included) while |acc1| <
 // 2^22. That is one unpacking instruction for four weights where the usual way needs two and a second load.
+//
+// Weights of 4 or 2 bits: a word holds two or four such words of weights, each byte the codes of one place.
+// One is brought to the tops of the bytes and the rest cleared, which leaves weights times 16 (64) as signed
+// bytes; the accumulators end 16 (64) times too large, which the requantisation makes good.
 namespace nas::devices::codegen {
 namespace {
 
 constexpr int kFirstAccumulator = 2;
 constexpr int kUnroll = 16;   // words per turn of the inner loop
 constexpr int kLongest = 32;  // inner sizes up to this many words are written out
+
+// Words of activations before the loop.
+int head_words(const DspGemm& gemm) {
+  return gemm.pairs <= kLongest ? gemm.pairs : 1 + (gemm.pairs - 1) % kUnroll;
+}
+
+// Words that `count` words of weights take, packed.
+int packed_words(const DspGemm& gemm, int count) {
+  const int places = 8 / gemm.bits;
+  return (count + places - 1) / places;
+}
+
+// Joins the weights of a block's words [from, end) into packed ones.
+void pack(const DspGemm& gemm, const std::vector<std::uint32_t>& from, std::size_t begin, std::size_t end,
+          std::vector<std::string>& to) {
+  const std::size_t places = 8 / static_cast<std::size_t>(gemm.bits);
+  const std::uint32_t mask = gemm.bits == 8 ? 0xFFFFFFFFU : gemm.bits == 4 ? 0x0F0F0F0FU : 0x03030303U;
+  for (std::size_t i = begin; i < end; i += places) {
+    std::uint32_t word = 0;
+    for (std::size_t k = i; k < std::min(i + places, end); ++k)
+      word |= (from[k] & mask) << (static_cast<std::size_t>(gemm.bits) * (k - i));
+    to.push_back(int32_text(static_cast<std::int32_t>(word)));
+  }
+}
 
 class GemmWriter {
  public:
@@ -44,7 +72,7 @@ class GemmWriter {
   }
 
  private:
-  int block_words(int block) const { return block + gemm_.pairs * (block / 2) + 3 * block; }
+  int block_words(int block) const { return block + dsp_gemm_weight_words(gemm_, block) + 3 * block; }
   int accumulator(int pixel, int channel, int block) const {
     return kFirstAccumulator + pixel * block + channel;
   }
@@ -71,11 +99,13 @@ class GemmWriter {
   void write_block(int block, int stored) {
     const int last = accumulator(gemm_.pixels - 1, 0, block);
     out_.line("ldmia r1!, {" + reg(last) + "-" + reg(last + block - 1) + "}");
-    const int head = gemm_.pairs <= kLongest ? gemm_.pairs : 1 + (gemm_.pairs - 1) % kUnroll;
+    const int head = head_words(gemm_);
     for (int t = 0; t < head; ++t) write_word(block, t == 0);
+    end_section();
     if (head < gemm_.pairs) {
       out_.label(2);
       for (int t = 0; t < kUnroll; ++t) write_word(block, false);
+      end_section();
       out_.line("ldr r10, [sp, #12]");
       out_.line("cmp r0, r10");
       out_.line("bne 2b");
@@ -87,8 +117,7 @@ class GemmWriter {
     if (gemm_.pixels == 1) return write_word_of_one(block);
     out_.line("ldrd r10, r11, [r0], #8");
     for (int c = 0; c < block; c += 2) {
-      out_.line("ldr r12, [r1], #4");
-      unpack("lr", "r12");
+      load_weights();
       multiply_pair(0, c, block, "r10", "lr", "r12", first);
       multiply_pair(1, c, block, "r11", "lr", "r12", first);
     }
@@ -101,7 +130,11 @@ class GemmWriter {
 
   void write_word_of_one(int block) {
     out_.line("ldr r10, [r0], #4");
-    for (int c = 0; c < block; c += 4) {
+    for (int c = 0; gemm_.bits < 8 && c < block; c += 2) {
+      load_weights();
+      multiply_pair(0, c, block, "r10", "lr", "r12", false);
+    }
+    for (int c = 0; gemm_.bits == 8 && c < block; c += 4) {
       const bool two = c + 2 < block;
       out_.line(two ? "ldrd r11, r12, [r1], #8" : "ldr r11, [r1], #4");
       unpack("lr", "r11");
@@ -110,6 +143,24 @@ class GemmWriter {
       unpack("lr", "r12");
       multiply_pair(0, c + 2, block, "r10", "lr", "r12", false);
     }
+  }
+
+  // The next word of weights: even channels' in lr, odd channels' in r12.
+  void load_weights() {
+    const int places = 8 / gemm_.bits;
+    out_.line(place_ + 1 == places ? "ldr r12, [r1], #4" : "ldr r12, [r1]");
+    const int shift = 8 - gemm_.bits * (place_ + 1);
+    if (shift > 0) out_.line("lsl r12, r12, #" + std::to_string(shift));
+    if (gemm_.bits < 8)
+      out_.line(gemm_.bits == 4 ? "and r12, r12, #0xF0F0F0F0" : "and r12, r12, #0xC0C0C0C0");
+    unpack("lr", "r12");
+    place_ = (place_ + 1) % places;
+  }
+
+  // The words before and after the loop's beginning share none.
+  void end_section() {
+    if (place_ > 0) out_.line("add r1, r1, #4");
+    place_ = 0;
   }
 
   void unpack(const std::string& low, const std::string& both) {
@@ -147,7 +198,7 @@ class GemmWriter {
                   {.multiplier = 10,
                    .rounding = 11,
                    .shift = 12,
-                   .high_half = gemm_.requant.fused_high && c % 2 == 1,
+                   .extra = gemm_.requant.fused_high && c % 2 == 1 ? 8 : gemm_.requant.extra,
                    .late_zero = gemm_.requant.late_zero,
                    .zero = gemm_.zero,
                    .clamp_low = gemm_.table ? -128 : gemm_.clamp_low,
@@ -161,6 +212,7 @@ class GemmWriter {
 
   const DspGemm& gemm_;
   ThumbWriter out_;
+  int place_ = 0;  // within a word of packed weights
 };
 
 std::string signed_name(std::int32_t value) {
@@ -168,6 +220,11 @@ std::string signed_name(std::int32_t value) {
 }
 
 }  // namespace
+
+int dsp_gemm_weight_words(const DspGemm& gemm, int block) {
+  const int head = head_words(gemm);
+  return packed_words(gemm, head * (block / 2)) + packed_words(gemm, (gemm.pairs - head) * (block / 2));
+}
 
 int dsp_gemm_pixels(std::int64_t out_pixels, std::int64_t inner, int channels, std::size_t limit) {
   const std::int64_t words = (inner + 1) / 2;
@@ -181,7 +238,10 @@ int dsp_gemm_pixels(std::int64_t out_pixels, std::int64_t inner, int channels, s
 std::string dsp_gemm_name(const DspGemm& gemm) {
   std::string name = "nas_gemm_p" + std::to_string(gemm.pixels) + "_k" + std::to_string(gemm.pairs) + "_c" +
                      std::to_string(gemm.channels);
-  if (!gemm.requant.fused_high) name += "_wide";
+  if (gemm.bits < 8)
+    name += "_w" + std::to_string(gemm.bits);
+  else if (!gemm.requant.fused_high)
+    name += "_wide";
   if (gemm.requant.late_zero) name += "_z" + signed_name(gemm.zero);
   if (gemm.table) return name + "_table";
   if (gemm.clamp_low > -128) name += "_from" + signed_name(gemm.clamp_low);
@@ -208,24 +268,28 @@ std::vector<std::string> dsp_gemm_weights(const DspGemm& gemm, const std::vector
     return static_cast<std::uint32_t>(fused ? 256 * high + low : 256 * high + (low & 0xFF)) & 0xFFFFu;
   };
   std::vector<std::string> words;
-  const int block = 8 / gemm.pixels;
+  const int block = 8 / gemm.pixels, larger = 1 << (8 - gemm.bits);
   for (int begin = 0; begin < gemm.channels; begin += block) {
     const int end = std::min(begin + block, gemm.channels + gemm.channels % 2);
     for (int c = begin; c < end; ++c) {
-      const std::int64_t value = fused && c % 2 == 1 ? 256 * bias_of(c) + bias_of(c - 1) : bias_of(c);
+      const std::int64_t value =
+          fused && c % 2 == 1 ? 256 * bias_of(c) + bias_of(c - 1) : larger * bias_of(c);
       words.push_back(int32_text(static_cast<std::int32_t>(static_cast<std::uint32_t>(value))));
     }
+    std::vector<std::uint32_t> plain;
     for (int t = 0; t < gemm.pairs; ++t)
       for (int c = begin; c < end; c += 2) {
         const auto at = static_cast<std::size_t>(2 * t);
-        words.push_back(
-            int32_text(static_cast<std::int32_t>(half(c, order[at]) | half(c, order[at + 1]) << 16)));
+        plain.push_back(half(c, order[at]) | half(c, order[at + 1]) << 16);
       }
+    const auto head = static_cast<std::size_t>(head_words(gemm) * ((end - begin) / 2));
+    pack(gemm, plain, 0, head, words);
+    pack(gemm, plain, head, plain.size(), words);
     for (int c = begin; c < end; ++c) {
       const ChannelRequant channel =
           c < gemm.channels ? gemm.requant.channels[static_cast<std::size_t>(c)] : ChannelRequant{};
-      words.push_back(
-          requant_text(channel, fused && c % 2 == 1 ? 8 : 0, gemm.requant.late_zero ? 0 : gemm.zero));
+      words.push_back(requant_text(channel, fused && c % 2 == 1 ? 8 : gemm.requant.extra,
+                                   gemm.requant.late_zero ? 0 : gemm.zero));
     }
   }
   return words;

@@ -14,11 +14,15 @@ struct DspGemm {
   int pairs = 0;     // ceil(inner size / 2)
   int channels = 0;  // output channels = bytes from one output pixel to the next
   LayerRequant requant;
+  int bits = 8;  // of a weight; below 8 several words of weights share one
   bool table = false;
   std::int32_t zero = 0;
   std::int32_t clamp_low = -128;
   std::int32_t clamp_high = 127;
 };
+
+// Words that a block of so many channels' weights take.
+int dsp_gemm_weight_words(const DspGemm& gemm, int block);
 
 // Largest number of columns whose stores can be addressed and whose scratch stays within `limit` bytes.
 int dsp_gemm_pixels(std::int64_t out_pixels, std::int64_t inner, int channels, std::size_t limit);

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "devices/codegen/emit.h"
+#include "devices/codegen/requant_plan.h"
 
 namespace nas::devices::codegen {
 namespace {
@@ -22,9 +23,10 @@ bool takes_two(KernelKind kind) { return kind == KernelKind::add || kind == Kern
 std::string choose(const Int8Job& job, const std::string& portable, const std::string& dsp,
                    const std::string& neon) {
   std::string text = "#if 0\n";
-  if (!dsp.empty()) text += "#elif NAS_DSP\n" + dsp;
+  const bool once = needs_single_rounding(job.spec, job.params);
+  if (!dsp.empty()) text += once ? "#elif NAS_DSP && !NAS_DOUBLE_ROUNDING\n" + dsp : "#elif NAS_DSP\n" + dsp;
   if (!neon.empty()) text += "#elif NAS_NEON\n" + neon;
-  const bool needs_portable = job.options.portable || (job.options.dsp && dsp.empty());
+  const bool needs_portable = job.options.portable || (job.options.dsp && (dsp.empty() || once));
   if (needs_portable) return text + "#else\n" + portable + "#endif\n";
   return text + "#else\n#error \"this text was generated without portable code\"\n#endif\n";
 }

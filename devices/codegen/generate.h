@@ -34,8 +34,9 @@ std::string generate_prelude();
 //   void NAME(const T *input, T *output, void *scratch)                     or, for add and scale_channels,
 //   void NAME(const T *input, const T *second, T *output, void *scratch)
 // with T int8_t or float. Tensors are NHWC and aligned to 16 bytes, like `scratch`, of which scratch_bytes()
-// are used. No other memory but the stack (under 200 bytes). In place, `output` equals `input`; otherwise it
-// must not overlap it. `name` is a C identifier, unique in the file. The same arguments give the same bytes.
+// are used. No other memory but the stack (under 200 bytes; depthwise with packed weights on AArch64: 600).
+// In place, `output` equals `input`; otherwise it must not overlap it. `name` is a C identifier, unique in
+// the file. The same arguments give the same bytes.
 Result<std::string> generate_kernel(const std::string& name, const KernelSpec& spec, const Int8Params& params,
                                     const CodegenOptions& options = {});
 Result<std::string> generate_kernel(const std::string& name, const KernelSpec& spec,

@@ -57,6 +57,18 @@ Result<void> check_sizes(const KernelSpec& spec, const Params& params, const Sha
   return {};
 }
 
+Result<void> check_bits(const KernelSpec& spec, const std::vector<std::int8_t>& weights) {
+  if (spec.weight_bits != 8 && spec.weight_bits != 4 && spec.weight_bits != 2)
+    return bad("there is no code for weights of " + std::to_string(spec.weight_bits) +
+               " bits; there is for 8, 4 and 2");
+  const std::int32_t most = largest_code(spec.weight_bits);
+  for (const std::int8_t w : weights)
+    if (w < -most || w > most)
+      return bad("weights must be in [-" + std::to_string(most) + ", " + std::to_string(most) + "], found " +
+                 std::to_string(w));
+  return {};
+}
+
 Result<void> check_multipliers(const KernelSpec& spec, const Int8Params& params, const Shape& out) {
   std::int64_t expected = 0;
   if (has_weights(spec.kind)) expected = out.channels;
@@ -127,8 +139,7 @@ Result<void> check(const KernelSpec& spec, const Int8Params& params) {
       return bad("zero point must be in [-128, 127], found " + std::to_string(zero));
   if (params.clamp_low < -128 || params.clamp_high > 127 || params.clamp_low > params.clamp_high)
     return bad("clamp must be an interval in [-128, 127]");
-  if (std::ranges::find(params.weights, std::int8_t{-128}) != params.weights.end())
-    return bad("weights must be in [-127, 127], found -128");
+  NAS_CHECK(check_bits(spec, params.weights));
   if (spec.kind == KernelKind::lookup && !params.table) return bad("a lookup needs a table");
   return has_weights(spec.kind) ? check_accumulators(spec, params) : Result<void>{};
 }
@@ -143,6 +154,10 @@ Result<void> check(const KernelSpec& spec, const FloatParams& params) {
   for (const float value : params.bias)
     if (!std::isfinite(value)) return bad("biases must be finite");
   return check_sizes(spec, params, out);
+}
+
+std::int64_t packed_row_bytes(const KernelSpec& spec) {
+  return (weights_per_channel(spec) * spec.weight_bits + 7) / 8;
 }
 
 double activate(Activation activation, double x) {

@@ -35,6 +35,8 @@ struct KernelSpec {
   std::int32_t padding = 0;
   Activation activation = Activation::none;  // fp32: applied to the result; int8: in the clamp and the table
   bool in_place = false;                     // output lies where the (first) input lies
+  // int8 kernels with weights: 8, 4 or 2; below 8 the weights lie packed and are unpacked in the kernel.
+  std::int32_t weight_bits = 8;
   bool ceil_mode = false;  // pools: a last window may reach beyond the picture; averages count what is inside
 };
 
@@ -43,7 +45,8 @@ Result<Shape> output_shape(const KernelSpec& spec);
 
 // Numbers of an int8 kernel, affine quantisation r = S (q - Z). Every field unused by a kind stays empty.
 struct Int8Params {
-  std::vector<std::int8_t> weights;     // conv OHWI, depthwise HWC, fully_connected OI; in [-127, 127]
+  std::vector<std::int8_t> weights;     // conv OHWI, depthwise HWC, fully_connected OI; of `weight_bits` bits
+                                        // without the lowest: [-127, 127], [-7, 7], [-1, 1]
   std::vector<std::int32_t> bias;       // one per output channel, scale S_x * S_w; empty: zeros
   std::vector<Multiplier> multipliers;  // conv, depthwise, fc: one per output channel, S_x S_w / S_y;
                                         // add: {S_1 / t, S_2 / t, t / (2^20 S_y)}, t = 2 max(S_1, S_2);
@@ -70,6 +73,12 @@ Result<void> check(const KernelSpec& spec, const FloatParams& params);
 // double precision and rounded half away from zero.
 std::array<std::int8_t, 256> activation_table(Activation activation, double in_scale, std::int32_t in_zero,
                                               double out_scale, std::int32_t out_zero);
+
+// The largest weight of so many bits: 127, 7, 1.
+constexpr std::int32_t largest_code(std::int32_t bits) { return (1 << (bits - 1)) - 1; }
+
+// Bytes of one output channel's weights, packed.
+std::int64_t packed_row_bytes(const KernelSpec& spec);
 
 // The activation itself: none, relu, relu6, hard_swish, swish, hard_sigmoid, sigmoid.
 double activate(Activation activation, double x);

@@ -38,19 +38,25 @@ const Quantization& grid(const QuantizedNetwork& network, std::int32_t tensor) {
   return network.tensors[static_cast<std::size_t>(tensor)];
 }
 
-// relu and relu6 as a clamp on the output grid.
+// The ends of the output's grid; relu and relu6 cut off more.
 void set_clamp(Activation activation, const Quantization& out, Int8Params& params) {
+  params.clamp_low = out.low();
+  params.clamp_high = out.high();
   if (activation != Activation::relu && activation != Activation::relu6) return;
-  params.clamp_low = std::max(-128, out.zero);
+  params.clamp_low = std::max(out.low(), out.zero);
   if (activation == Activation::relu6)
-    params.clamp_high = static_cast<std::int32_t>(std::min(127.0, out.zero + std::round(6 / out.scale)));
+    params.clamp_high =
+        static_cast<std::int32_t>(std::min<double>(out.high(), out.zero + std::round(6 / out.scale)));
 }
 
 std::array<std::int8_t, 256> table_of(Activation activation, const Quantization& in, const Quantization& out,
                                       Rounding rounding) {
   if (rounding == Rounding::twice)
     if (const auto theirs = tflite_activation_table(activation, in, out)) return *theirs;
-  return activation_table(activation, in.scale, in.zero, out.scale, out.zero);
+  auto table = activation_table(activation, in.scale, in.zero, out.scale, out.zero);
+  for (std::int8_t& q : table)
+    q = static_cast<std::int8_t>(std::clamp<std::int32_t>(q, out.low(), out.high()));
+  return table;
 }
 
 Result<void> set_multipliers(const QuantizedNetwork& network, std::size_t index, const Quantization& result,
@@ -118,8 +124,11 @@ Result<std::vector<std::int64_t>> scratch_of(const std::vector<NamedKernel>& ker
 
 std::int64_t constant_bytes(const NamedKernel& kernel) {
   const auto& params = std::get<Int8Params>(kernel.params);
-  return static_cast<std::int64_t>(params.weights.size() + 4 * params.bias.size() +
-                                   8 * params.multipliers.size() + (params.table ? 256 : 0));
+  const std::int64_t weights =
+      params.weights.empty() ? 0
+                             : packed_row_bytes(kernel.spec) * static_cast<std::int64_t>(params.bias.size());
+  return weights + static_cast<std::int64_t>(4 * params.bias.size() + 8 * params.multipliers.size() +
+                                             (params.table ? 256 : 0));
 }
 
 // A network's kernels and where everything lies.
@@ -278,6 +287,7 @@ Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index
   kernel.spec.stride = op.stride;
   kernel.spec.padding = op.padding;
   kernel.spec.activation = op.activation;
+  if (op.part != DeployedPart::none) kernel.spec.weight_bits = op.weight_bits;
   Int8Params params;
   params.weights = weights.values;
   params.bias = weights.bias;
@@ -292,7 +302,8 @@ Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index
     params.table = table_of(op.activation, in, out, rounding);
   } else if (!pools) {
     NAS_CHECK(set_multipliers(network, index, before, rounding, params));
-    set_clamp(op.activation, out, params);
+    // A table looks up what is on the grid before it.
+    set_clamp(op.activation, needs_table(op.activation) ? before : out, params);
     if (needs_table(op.activation)) params.table = table_of(op.activation, before, out, rounding);
   }
   kernel.params = std::move(params);

@@ -63,6 +63,16 @@ NAS_HELPER int32_t nas_mean(int32_t sum, int32_t n, int32_t z) {
 
 NAS_HELPER int32_t nas_clamp(int32_t x, int32_t low, int32_t high) { return x < low ? low : x > high ? high : x; }
 
+/* weight i of a row of packed weights of 2 or 4 bits, lowest bits first */
+NAS_HELPER int32_t nas_code(const int8_t *row, int32_t i, int32_t bits) {
+  return (int32_t)((uint32_t)(uint8_t)row[i * bits >> 3] << (32 - bits - (i * bits & 7))) >> (32 - bits);
+}
+/* n of them to bytes, times 2^raised */
+NAS_HELPER void nas_unpack(int8_t *to, const int8_t *row, int32_t n, int32_t bits, int32_t raised) {
+  int32_t i;
+  for (i = 0; i < n; ++i) to[i] = (int8_t)(nas_code(row, i, bits) * (1 << raised));
+}
+
 NAS_HELPER float nas_hard_sigmoid(float x) { return x <= -3.0f ? 0.0f : x >= 3.0f ? 1.0f : (x + 3.0f) / 6.0f; }
 
 /* e^x by 2^n e^r, |r| <= ln(2)/2, and the series of e^r; relative error below 3e-7 */

@@ -23,22 +23,33 @@ std::optional<LayerRequant> plan_requant(const KernelSpec& spec, const Int8Param
   constexpr int kLargestShift = 22;  // 1 << (k + 8) must stay below 2^31
   const std::vector<Interval> bounds = accumulator_bounds(spec, params);
   LayerRequant plan;
-  plan.fused_high = true;
+  plan.extra = 8 - spec.weight_bits;
+  plan.fused_high = plan.extra == 0;
   for (std::size_t c = 0; c < bounds.size(); ++c) {
     const Multiplier& m = params.multipliers[c];
     if (always_zero(bounds[c], m)) {
       plan.channels.push_back({});
     } else {
       const int shift = -1 - m.exponent;
-      if (shift < 1 || shift > kLargestShift) return std::nullopt;
+      if (shift + plan.extra < 1 || shift > kLargestShift) return std::nullopt;
+      plan.single_only = plan.single_only || shift < 1;
       plan.channels.push_back({m.mantissa, shift});
     }
     constexpr std::int64_t kHighLimit = std::int64_t{1} << 22;
     if (bounds[c].low < -kHighLimit || bounds[c].high > kHighLimit) plan.fused_high = false;
+    const std::int64_t limit = std::int64_t{1} << (31 - plan.extra);
+    if (plan.extra > 0 && (bounds[c].low <= -limit || bounds[c].high >= limit)) return std::nullopt;
   }
   for (const ChannelRequant& channel : plan.channels)
-    if (!zero_fits(channel.shift + (plan.fused_high ? 8 : 1), params.output_zero)) plan.late_zero = true;
+    if (!zero_fits(channel.shift + (plan.fused_high ? 8 : std::max(plan.extra, 1)), params.output_zero))
+      plan.late_zero = true;
   return plan;
+}
+
+bool needs_single_rounding(const KernelSpec& spec, const Int8Params& params) {
+  if (spec.weight_bits == 8 || params.weights.empty()) return false;
+  const auto plan = plan_requant(spec, params);
+  return plan && plan->single_only;
 }
 
 std::string requant_text(const ChannelRequant& channel, int extra_shift, std::int32_t zero) {

@@ -19,12 +19,18 @@ struct ChannelRequant {
 
 struct LayerRequant {
   std::vector<ChannelRequant> channels;
-  bool late_zero = false;   // Z << k does not fit for some channel: add Z after the shift
+  bool late_zero = false;  // Z << k does not fit for some channel: add Z after the shift
+  // Accumulators arrive 2^extra times too large (weights of fewer bits at the tops of bytes), so that k may
+  // be as small as 1 - extra; below 1 only single rounding has the short form.
+  int extra = 0;
+  bool single_only = false;
   bool fused_high = false;  // 256 times every accumulator fits in 32 bits, and so do the shifts k + 8
 };
 
 // Empty when some channel's multiplier is outside what the short form can do; the portable code serves then.
 std::optional<LayerRequant> plan_requant(const KernelSpec& spec, const Int8Params& params);
+// Is the DSP code of this kernel for single rounding only?
+bool needs_single_rounding(const KernelSpec& spec, const Int8Params& params);
 
 // "NAS_RQ(mantissa, k, extra, zero)": mantissa, rounding constant and shift, for either rounding.
 std::string requant_text(const ChannelRequant& channel, int extra_shift, std::int32_t zero);

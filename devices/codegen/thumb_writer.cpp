@@ -64,7 +64,8 @@ void write_requant(ThumbWriter& out, const std::vector<int>& accumulators, const
   const std::string m = reg(plan.multiplier), r = reg(plan.rounding), k = reg(plan.shift);
   out.if_double_rounding();
   each([&](const std::string& a) {
-    return plan.high_half ? "asr " + a + ", " + a + ", #7" : "lsl " + a + ", " + a + ", #1";
+    return plan.extra > 0 ? "asr " + a + ", " + a + ", #" + std::to_string(plan.extra - 1)
+                          : "lsl " + a + ", " + a + ", #1";
   });
   each([&](const std::string& a) { return "smmulr " + a + ", " + a + ", " + m; });
   each([&](const std::string& a) { return "add " + a + ", " + a + ", " + a + ", asr #31"; });

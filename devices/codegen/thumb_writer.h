@@ -35,7 +35,7 @@ struct RequantPlan {
   int multiplier = 0;      // register with the mantissa
   int rounding = 0;        // register with the rounding constant (and the output's zero point)
   int shift = 0;           // register with the shift
-  bool high_half = false;  // the accumulators are 256 times too large (see gemm_dsp.cpp)
+  int extra = 0;           // the accumulators are 2^extra times too large (see gemm_dsp.cpp)
   bool late_zero = false;  // the zero point does not fit the rounding constant and is added afterwards
   std::int32_t zero = 0;
   std::int32_t clamp_low = -128;

@@ -217,8 +217,11 @@ RoundedNetwork::RoundedNetwork(const FoldedNetwork& folded, const QuantizedNetwo
     if (!has_weights(d.ops[i])) continue;
     std::vector<float> steps(start.weights[i].scales.begin(), start.weights[i].scales.end());
     const at::Tensor unit_w = column(steps);
-    const at::Tensor w = to_torch(d.ops[i], column(folded.weights[i].values)) / unit_w.view({-1, 1, 1, 1});
-    weight_[i] = add(name + ".weight", w, unit_w.view({-1, 1, 1, 1}));
+    // In steps as they would be at 8 bits: a step of 4 bits is too long a stride for one learning rate.
+    const double top = (1 << (d.ops[i].weight_bits - 1)) - 1;
+    const at::Tensor stride = (unit_w * (top / 127)).view({-1, 1, 1, 1});
+    const at::Tensor w = to_torch(d.ops[i], column(folded.weights[i].values)) / stride;
+    weight_[i] = add(name + ".weight", w, stride);
     weight_step_[i] = add(name + ".step", at::zeros({channels_of(d.ops[i])}), unit_w);
     bias_[i] = add(name + ".bias", column(folded.weights[i].bias) / unit, unit);
   }
@@ -241,7 +244,8 @@ at::Tensor RoundedNetwork::round_weights(std::size_t op, const std::vector<at::T
                                          Offsets* offsets) const {
   const at::Tensor& leaf = leaves[static_cast<std::size_t>(weight_[op].parameter)];
   const at::Tensor w = leaf * weight_[op].unit.to(leaf.scalar_type());
-  return round_with(w, step_of(weight_step_[op], leaves), -127, 127, offsets);
+  const double top = (1 << (start_.deployment.ops[op].weight_bits - 1)) - 1;
+  return round_with(w, step_of(weight_step_[op], leaves), -top, top, offsets);
 }
 
 at::Tensor RoundedNetwork::round_bias(std::size_t op, const std::vector<at::Tensor>& leaves,
@@ -254,9 +258,9 @@ at::Tensor RoundedNetwork::round_bias(std::size_t op, const std::vector<at::Tens
   return plus_constant(bias, (bias / step).round() * step, offsets);
 }
 
-at::Tensor RoundedNetwork::round_tensor(const at::Tensor& x, std::size_t grid, std::int32_t zero,
+at::Tensor RoundedNetwork::round_tensor(const at::Tensor& x, std::size_t grid, const Quantization& q,
                                         const std::vector<at::Tensor>& leaves, Offsets* offsets) const {
-  return round_with(x, step_of(grid_[grid], leaves), -128 - zero, 127 - zero, offsets);
+  return round_with(x, step_of(grid_[grid], leaves), q.low() - q.zero, q.high() - q.zero, offsets);
 }
 
 at::Tensor RoundedNetwork::apply(std::size_t i, const std::vector<at::Tensor>& tensors,
@@ -305,7 +309,6 @@ at::Tensor RoundedNetwork::apply(std::size_t i, const std::vector<at::Tensor>& t
 at::Tensor RoundedNetwork::finish(std::size_t i, at::Tensor y, const std::vector<at::Tensor>& leaves,
                                   Offsets* offsets) const {
   const DeployedOp& op = start_.deployment.ops[i];
-  const std::int32_t zero = start_.tensors[i + 1].zero;
   if (op.kind == DeployedKind::max_pool) return y;
   if (op.kind == DeployedKind::average_pool) {
     // Integer code averages steps and rounds ties to an even number of them.
@@ -315,10 +318,10 @@ at::Tensor RoundedNetwork::finish(std::size_t i, at::Tensor y, const std::vector
     return plus_constant(y, mean.round() * step, offsets);
   }
   if (has_before(start_.deployment, i))
-    y = round_tensor(y, start_.tensors.size() + i, start_.before[i].zero, leaves, offsets);
+    y = round_tensor(y, start_.tensors.size() + i, start_.before[i], leaves, offsets);
   if (op.activation != Activation::none)
     y = ActivationFunction::apply(y.contiguous(), static_cast<std::int64_t>(op.activation));
-  return round_tensor(y, i + 1, zero, leaves, offsets);
+  return round_tensor(y, i + 1, start_.tensors[i + 1], leaves, offsets);
 }
 
 at::Tensor RoundedNetwork::forward(const at::Tensor& images, const std::vector<at::Tensor>& leaves,
@@ -326,7 +329,7 @@ at::Tensor RoundedNetwork::forward(const at::Tensor& images, const std::vector<a
   const std::vector<DeployedOp>& ops = start_.deployment.ops;
   std::vector<at::Tensor> tensors(ops.size() + 1);
   const std::vector<std::size_t> last_use = last_uses(start_.deployment);
-  tensors[0] = rounded ? round_tensor(images, 0, start_.tensors[0].zero, leaves, offsets) : images;
+  tensors[0] = rounded ? round_tensor(images, 0, start_.tensors[0], leaves, offsets) : images;
   for (std::size_t i = 0; i < ops.size(); ++i) {
     at::Tensor y = apply(i, tensors, leaves, rounded, offsets);
     if (rounded)

@@ -51,7 +51,7 @@ class RoundedNetwork {
   at::Tensor step_of(const Slot& slot, const std::vector<at::Tensor>& leaves) const;
   at::Tensor round_weights(std::size_t op, const std::vector<at::Tensor>& leaves, Offsets* offsets) const;
   at::Tensor round_bias(std::size_t op, const std::vector<at::Tensor>& leaves, Offsets* offsets) const;
-  at::Tensor round_tensor(const at::Tensor& x, std::size_t grid, std::int32_t zero,
+  at::Tensor round_tensor(const at::Tensor& x, std::size_t grid, const Quantization& q,
                           const std::vector<at::Tensor>& leaves, Offsets* offsets) const;
   at::Tensor apply(std::size_t op, const std::vector<at::Tensor>& tensors,
                    const std::vector<at::Tensor>& leaves, bool rounded, Offsets* offsets) const;

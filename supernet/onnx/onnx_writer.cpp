@@ -12,6 +12,8 @@
 #include <cstring>
 #include <optional>
 
+#include "supernet/quantize/quantize.h"
+
 namespace nas::supernet {
 namespace {
 
@@ -318,6 +320,7 @@ Result<std::string> write_onnx(const FoldedNetwork& network, const OnnxMetadata&
 }
 
 Result<std::string> write_onnx(const QuantizedNetwork& network, const OnnxMetadata& metadata) {
+  NAS_CHECK(check_eight_bit_results(network.deployment, "ONNX"));
   Graph graph(network.deployment, metadata, true);
   QuantizedWriter writer(graph, network);
   std::vector<std::string> named{writer.through("image", "t0", network.tensors[0])};

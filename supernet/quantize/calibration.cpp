@@ -22,12 +22,15 @@ Range by_percentile(const Histogram& seen) {
           seen.low + seen.width() * static_cast<double>(high)};
 }
 
+double lowest(const Quantization& grid) { return from_grid(static_cast<std::int8_t>(grid.low()), grid); }
+double highest(const Quantization& grid) { return from_grid(static_cast<std::int8_t>(grid.high()), grid); }
+
 // Inside the range values lie anywhere between two steps: step^2 / 12 each, but zero is exact; outside it is
 // the distance from the end that counts. Counting distances to the grid bin by bin would be wrong where bins
 // are as wide as steps.
-double squared_error(const Histogram& seen, Range range) {
-  const Quantization grid = grid_of(range);
-  const double low = from_grid(-128, grid), high = from_grid(127, grid), w = seen.width();
+double squared_error(const Histogram& seen, Range range, std::int32_t bits) {
+  const Quantization grid = grid_of(range, bits);
+  const double low = lowest(grid), high = highest(grid), w = seen.width();
   double error = 0, inside = 0;
   for (std::size_t b = 0; b < kBins; ++b) {
     const auto n = static_cast<double>(seen.counts[b]);
@@ -44,9 +47,9 @@ double squared_error(const Histogram& seen, Range range) {
 // of the values that share a grid point spreads evenly over the bins among them that hold any, and a clipped
 // value is taken for one at the end of the range. Mass that P has beyond the range costs as in TensorRT's
 // method (Migacz 2017): it is added to the outermost bins of P but not to those that Q is made of.
-double divergence(const Histogram& seen, Range range) {
-  const Quantization grid = grid_of(range);
-  const double low = from_grid(-128, grid) - grid.scale / 2, high = from_grid(127, grid) + grid.scale / 2;
+double divergence(const Histogram& seen, Range range, std::int32_t bits) {
+  const Quantization grid = grid_of(range, bits);
+  const double low = lowest(grid) - grid.scale / 2, high = highest(grid) + grid.scale / 2;
   std::size_t first = kBins, last = 0;
   std::array<double, 256> mass{}, bins{};
   double below = 0, above = 0, inside = 0;
@@ -82,15 +85,15 @@ double divergence(const Histogram& seen, Range range) {
 
 // Shrinks the two ends while the cost falls.
 template <class Cost>
-Range least(const Histogram& seen, Cost cost) {
+Range least(const Histogram& seen, std::int32_t bits, Cost cost) {
   Range best{seen.low, seen.high};
-  double best_cost = cost(seen, best);
+  double best_cost = cost(seen, best, bits);
   constexpr std::array<double, 12> kShrink{1, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1};
   for (const double s : kShrink)
     for (const double t : kShrink) {
       if ((seen.low >= 0 && s < 1) || (seen.high <= 0 && t < 1)) continue;  // zero is covered anyway
       const Range tried{seen.low * s, seen.high * t};
-      if (const double found = cost(seen, tried); found < best_cost) {
+      if (const double found = cost(seen, tried, bits); found < best_cost) {
         best_cost = found;
         best = tried;
       }
@@ -126,30 +129,33 @@ void Histogram::add_counts(std::span<const float> values) {
   }
 }
 
-Range choose_range(const Histogram& seen, Calibration how) {
+Range choose_range(const Histogram& seen, Calibration how, std::int32_t bits) {
   switch (how) {
     case Calibration::percentile:
       return by_percentile(seen);
     case Calibration::mse:
-      return least(seen, squared_error);
+      return least(seen, bits, squared_error);
     case Calibration::kl:
-      return least(seen, divergence);
+      return least(seen, bits, divergence);
     default:
       return {seen.low, seen.high};
   }
 }
 
-Quantization grid_of(Range range) {
+Quantization grid_of(Range range, std::int32_t bits) {
   const double low = std::min(0.0, range.low), high = std::max(0.0, range.high);
-  if (high - low < 1e-12) return {1.0 / 255, 0};
+  Quantization grid{1.0 / 255, 0, bits};
+  if (high - low < 1e-12) return grid;
+  const double first = grid.low(), last = grid.high();
   // The scale is a float wherever it is stored; rounding it first keeps all forms on one grid.
-  const double scale = static_cast<float>((high - low) / 255);
-  const double zero = std::clamp(std::round(-128 - low / scale), -128.0, 127.0);
-  return {scale, static_cast<std::int32_t>(zero)};
+  grid.scale = static_cast<float>((high - low) / (last - first));
+  grid.zero = static_cast<std::int32_t>(std::clamp(std::round(first - low / grid.scale), first, last));
+  return grid;
 }
 
 std::int8_t to_grid(double value, const Quantization& grid) {
-  return static_cast<std::int8_t>(std::clamp(std::rint(value / grid.scale) + grid.zero, -128.0, 127.0));
+  return static_cast<std::int8_t>(
+      std::clamp<double>(std::rint(value / grid.scale) + grid.zero, grid.low(), grid.high()));
 }
 
 double from_grid(std::int8_t q, const Quantization& grid) { return grid.scale * (q - grid.zero); }

@@ -43,11 +43,11 @@ struct Histogram {
   double centre(std::size_t bin) const { return low + width() * (static_cast<double>(bin) + 0.5); }
 };
 
-// `how` is not `automatic`. All but min_max need counts.
-Range choose_range(const Histogram& seen, Calibration how);
+// `how` is not `automatic`. All but min_max need counts. `bits`: of the grid.
+Range choose_range(const Histogram& seen, Calibration how, std::int32_t bits = 8);
 
-// The int8 grid that covers a range and zero; its scale is a float's value.
-Quantization grid_of(Range range);
+// The grid of so many bits that covers a range and zero; its scale is a float's value.
+Quantization grid_of(Range range, std::int32_t bits = 8);
 
 // Real values to the grid, rounded half to even and clamped, and back.
 std::int8_t to_grid(double value, const Quantization& grid);

@@ -128,9 +128,12 @@ bool before_has_choice(const Deployment& deployment, std::size_t op) {
 
 Grids grids_by(const Deployment& deployment, const Observation& seen, Calibration how) {
   Grids grids;
-  for (std::size_t t = 0; t < seen.tensors.size(); ++t)
-    grids.tensors.emplace_back(tensor_has_choice(deployment, t) ? grid_of(choose_range(seen.tensors[t], how))
-                                                                : grid_of({0, 1}));
+  for (std::size_t t = 0; t < seen.tensors.size(); ++t) {
+    const std::int32_t bits = t == 0 ? 8 : deployment.ops[t - 1].activation_bits;
+    grids.tensors.emplace_back(tensor_has_choice(deployment, t)
+                                   ? grid_of(choose_range(seen.tensors[t], how, bits), bits)
+                                   : grid_of({0, 1}, bits));
+  }
   hand_on(deployment, grids);
   for (std::size_t i = 0; i < seen.before.size(); ++i)
     grids.before.push_back(before_has_choice(deployment, i) ? grid_of(choose_range(seen.before[i], how))

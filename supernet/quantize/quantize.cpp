@@ -122,16 +122,16 @@ QuantizedWeights quantize_weights(const DeployedOp& op, const FoldedWeights& fro
   QuantizedWeights to;
   const auto channels = static_cast<std::size_t>(op.out.channels);
   const std::size_t per = from.values.size() / channels;
+  const double top = (1 << (op.weight_bits - 1)) - 1;
   to.values.resize(from.values.size());
   for (std::size_t o = 0; o < channels; ++o) {
     double most = 0;
     for (std::size_t i = 0; i < per; ++i)
       most = std::max(most, std::fabs(static_cast<double>(from.values[weight_at(op, o, i, per)])));
-    const double scale = static_cast<float>(!scales.empty() ? scales[o] : most > 0 ? most / 127 : 1.0 / 127);
+    const double scale = static_cast<float>(!scales.empty() ? scales[o] : most > 0 ? most / top : 1 / top);
     for (std::size_t i = 0; i < per; ++i) {
       const std::size_t at = weight_at(op, o, i, per);
-      to.values[at] =
-          static_cast<std::int8_t>(std::clamp(std::round(from.values[at] / scale), -127.0, 127.0));
+      to.values[at] = static_cast<std::int8_t>(std::clamp(std::round(from.values[at] / scale), -top, top));
     }
     to.scales.push_back(scale);
     // A bias that leaves 30 bits belongs to a channel whose weights are all but zero; it saturates the output
@@ -170,8 +170,32 @@ QuantizedNetwork assemble(const FoldedNetwork& folded, const Grids& grids) {
   return q;
 }
 
+Result<void> check_bits(const Deployment& deployment) {
+  for (std::size_t i = 0; i < deployment.ops.size(); ++i) {
+    const DeployedOp& op = deployment.ops[i];
+    const auto bad = [&](const char* what, int bits, const char* known) {
+      return usage_error("operation " + std::to_string(i) + ": integer " + what + " have " + known +
+                         " bits, found " + std::to_string(bits));
+    };
+    if (op.part != DeployedPart::none && op.weight_bits != 8 && op.weight_bits != 4 && op.weight_bits != 2)
+      return bad("weights", op.weight_bits, "8, 4 or 2");
+    if (op.activation_bits != 8 && op.activation_bits != 4)
+      return bad("activations", op.activation_bits, "8 or 4");
+  }
+  return {};
+}
+
+Result<void> check_eight_bit_results(const Deployment& deployment, const char* format) {
+  for (std::size_t i = 0; i < deployment.ops.size(); ++i)
+    if (deployment.ops[i].activation_bits != 8)
+      return usage_error("operation " + std::to_string(i) + ": " + format + " has no activations of " +
+                         std::to_string(deployment.ops[i].activation_bits) + " bits; the form c has");
+  return {};
+}
+
 Result<QuantizedNetwork> quantize(const FoldedNetwork& folded, std::span<const Values> images,
                                   const QuantizeOptions& options, QuantizeReport* report) {
+  NAS_CHECK(check_bits(folded.deployment));
   NAS_TRY(done, Quantizer(images, options).run(folded));
   if (report) *report = {done.choice.methods, done.equalised, done.corrected, done.error, done.folded};
   return assemble(done.folded, done.choice.grids);

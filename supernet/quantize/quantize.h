@@ -26,14 +26,21 @@ struct QuantizeReport {
 };
 
 // Post-training int8: weights symmetric per output channel, activations affine per tensor, biases int32
-// (formulas: docs/export.md). `images`: calibration images, each H x W x C of the input, at least one.
-// Deterministic for any thread count. Fails on no images, images of a wrong size, or values that are not
-// finite.
+// (formulas: docs/export.md), each of the bits that the deployment says. `images`: calibration images, each H
+// x W x C of the input, at least one. Deterministic for any thread count. Fails on no images, images of a
+// wrong size, or values that are not finite.
 Result<QuantizedNetwork> quantize(const FoldedNetwork& folded, std::span<const std::vector<float>> images,
                                   const QuantizeOptions& options = {}, QuantizeReport* report = nullptr);
 
+// Integer forms have weights of 8, 4 or 2 bits and activations of 8 or 4; fails (usage) naming the operation
+// that asks for others.
+Result<void> check_bits(const Deployment& deployment);
+
+// Model formats whose int8 tensors use all 256 values: fails (usage) on a result of fewer bits.
+Result<void> check_eight_bit_results(const Deployment& deployment, const char* format);
+
 // Integer weights of one operation and their real values. `scales`: per output channel, or empty for
-// max|w| / 127.
+// max|w| over the largest code, 127 for 8 bits.
 QuantizedWeights quantize_weights(const DeployedOp& op, const FoldedWeights& from, double input_scale,
                                   const std::vector<double>& scales = {});
 FoldedWeights real_values(const DeployedOp& op, const QuantizedWeights& weights, double input_scale);

@@ -32,7 +32,8 @@ std::vector<Values> all_outputs(std::span<const Values> images, Run run) {
 
 void snap(Values& values, const Quantization& grid) {
   const auto scale = static_cast<float>(grid.scale), inverse = static_cast<float>(1 / grid.scale);
-  const auto low = static_cast<float>(-128 - grid.zero), high = static_cast<float>(127 - grid.zero);
+  const auto low = static_cast<float>(grid.low() - grid.zero),
+             high = static_cast<float>(grid.high() - grid.zero);
   for (float& v : values) v = scale * std::clamp(std::rint(v * inverse), low, high);
 }
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "supernet/quantize/quantize.h"
+
 namespace nas::supernet {
 namespace {
 
@@ -270,6 +272,7 @@ Result<TfliteModel> tflite_model(const FoldedNetwork& network) {
 }
 
 Result<TfliteModel> tflite_model(const QuantizedNetwork& network) {
+  NAS_CHECK(check_eight_bit_results(network.deployment, "TensorFlow Lite"));
   const Deployment& d = network.deployment;
   Builder b(d, true);
   std::vector<std::int32_t> tensors{b.computed("image", image_shape(d.input), &network.tensors[0])};

@@ -135,6 +135,35 @@ std::vector<KernelCase> all_cases() {
     vary(spec, large_multiplier);
     vary(spec, large_sums);
   }
+  // Packed weights: inner sizes that do and do not fill whole bytes and words, loops longer than what is
+  // written out, odd numbers of channels.
+  for (const std::int32_t bits : {4, 2}) {
+    for (KernelSpec spec :
+         {conv({16, 6, 6}, 8, 1, 1, 0), conv({5, 5, 7}, 7, 1, 1, 0), conv({1, 3, 3}, 1, 1, 1, 0),
+          conv({66, 3, 2}, 10, 1, 1, 0), conv({140, 2, 2}, 6, 1, 1, 0), conv({3, 7, 7}, 5, 3, 1, 1),
+          conv({16, 5, 5}, 12, 3, 2, 1), conv({30, 2, 1}, 5, 1, 1, 0), dense(320, 10), dense(17, 3),
+          dense(131, 13), depthwise({5, 7, 9}, 3, 1, true), depthwise({11, 5, 6}, 5, 2),
+          depthwise({4, 8, 8}, 7, 1), depthwise({3, 6, 6}, 2, 2)}) {
+      spec.weight_bits = bits;
+      if (spec.kernel == 2) spec.padding = 0;
+      cases.push_back(random_case("k" + std::to_string(cases.size()), spec));
+    }
+    KernelSpec spec = conv({12, 3, 3}, 5, 1, 1, 0);
+    spec.weight_bits = bits;
+    vary(spec, clamp);
+    vary(spec, table);
+    vary(spec, small_channel);
+    // Weights of few bits have large scales: multipliers near 1, which only single rounding has short code
+    // for.
+    const auto near_one = [](KernelCase& c) {
+      for (Multiplier& m : c.params.multipliers) m.exponent = c.spec.weight_bits == 4 ? -1 : 0;
+    };
+    vary(spec, near_one);
+    KernelSpec filter = depthwise({5, 7, 9}, 3, 1, true);
+    filter.weight_bits = bits;
+    vary(filter, near_one);
+    vary(spec, large_sums);  // beyond what the DSP code has room for: the portable one serves
+  }
   vary(simple(KernelKind::add, {6, 3, 3}), clamp);
   vary(simple(KernelKind::add, {6, 3, 3}), table);
   vary(simple(KernelKind::add, {6, 3, 3}),

@@ -42,7 +42,9 @@ void add_multipliers(KernelCase& c, Rng& rng, int channels) {
     c.params.multipliers = {multiplier_of(0.37), multiplier_of(0.5), multiplier_of(0.8 * 0x1p-19)};
   if (c.spec.kind == KernelKind::scale_channels) c.params.multipliers = {multiplier_of(0.011)};
   if (!has_filter(c.spec.kind)) return;
-  const double spread = std::sqrt(static_cast<double>(inner_size(c.spec))) * 73 * 74;
+  const double weights =
+      c.spec.weight_bits == 8 ? 73 : std::max(0.8, 0.58 * largest_code(c.spec.weight_bits));
+  const double spread = std::sqrt(static_cast<double>(inner_size(c.spec))) * weights * 74;
   for (int i = 0; i < channels; ++i)
     c.params.multipliers.push_back(multiplier_of(42 / spread * rng.uniform(0.4, 1.2)));
 }
@@ -141,6 +143,9 @@ KernelCase random_case(const std::string& name, const KernelSpec& spec, std::uin
   c.params.output_zero = 7;
   if (has_filter(spec.kind)) {
     c.params.weights = random_bytes(rng, inner_size(spec) * static_cast<std::size_t>(out.channels), -127);
+    const std::int32_t most = largest_code(spec.weight_bits);
+    for (std::int8_t& w : c.params.weights)
+      if (most < 127) w = static_cast<std::int8_t>((w + 127) % (2 * most + 1) - most);
     for (int i = 0; i < out.channels; ++i)
       c.params.bias.push_back(static_cast<std::int32_t>(rng.below(4001)) - 2000);
   }
