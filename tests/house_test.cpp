@@ -101,7 +101,7 @@ std::string output_of(const std::string& command) {
 // Versions differ in what they do: only Debian 12's decides. C files (the agent) have their own layout.
 TEST(House, FormatsEveryFileByClangFormat) {
   if (output_of("clang-format --version").find("version 14.") == std::string::npos)
-    GTEST_SKIP() << "no clang-format 14; scripts/packages.txt lists it";
+    GTEST_SKIP() << "no clang-format 14; scripts/packages-tests.txt lists it";
   const fs::path root = HWNAS_SOURCE_DIR;
   std::string files;
   for (const char* top : {"space", "devices", "latency", "supernet", "search", "results", "apps", "tests"})
