@@ -55,8 +55,9 @@ std::optional<Cell> parse_cell(std::string_view text) {
   std::size_t edge = 0;
   std::size_t position = 0;
   for (int node = 1; node <= 3; ++node) {
-    if (node > 1 && (position >= text.size() || text[position++] != '+')) return std::nullopt;
-    if (position >= text.size() || text[position++] != '|') return std::nullopt;
+    const std::string_view opening = node > 1 ? "+|" : "|";
+    if (!text.substr(std::min(position, text.size())).starts_with(opening)) return std::nullopt;
+    position += opening.size();
     for (int from = 0; from < node; ++from) {
       const std::size_t bar = text.find('|', position);
       if (bar == std::string_view::npos) return std::nullopt;

@@ -72,7 +72,7 @@ std::string pool_kernel(const Int8Job& job) {
   v.set("T", "int8_t").set("SUM", "int32_t").set("START", average ? "0" : "-128");
   v.set("ADD", average ? "sum += v" : "sum = v > sum ? v : sum");
   v.set("RESULT", average ? fill("(int8_t)nas_mean(sum, $N$, $ZX$)", v) : "(int8_t)sum");
-  const std::string portable = fill(kWindows, v);
+  std::string portable = fill(kWindows, v);
   const bool short_sums =
       v.get("N") != "n" && std::stoll(v.get("N")) <= 255 && job.spec.input.channels % 4 == 0;
   if (!job.options.dsp || !average || !short_sums) return portable;
