@@ -39,6 +39,7 @@ Result<Bytes> read_bytes(const std::string& text) {
   try {
     value = std::stod(text, &end);
   } catch (const std::exception&) {
+    value = -1;  // no number: refused below
   }
   std::string unit = text.substr(end);
   if (!unit.empty() && (unit.back() == 'B' || unit.back() == 'b')) unit.pop_back();

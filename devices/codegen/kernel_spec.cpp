@@ -97,7 +97,7 @@ Result<void> check_accumulators(const KernelSpec& spec, const Int8Params& params
       return bad("channel " + std::to_string(c) + " can sum to [" + std::to_string(bounds[c].low) + ", " +
                  std::to_string(bounds[c].high) + "]" +
                  (raise > 0 ? ", scaled up by 2^" + std::to_string(raise) : "") +
-                 ": beyond the 2^30 that 32 bits hold safely");
+                 ": beyond 2^30, what 32 bits hold safely");
   }
   return {};
 }
