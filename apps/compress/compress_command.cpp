@@ -46,7 +46,7 @@ void add_what(CLI::App& command, CompressOptions& o) {
                      "Single weights to zero: a share such as 0.5, or a pattern such as 2:4");
   command.add_option("--rank", o.rank, "1x1 and linear layers as two: a share of the full rank, or auto");
   command.add_option("--bits", o.bits,
-                     "Of weights: 8, 4, 2; a list such as stage3=4,classifier=2; mixed (under flash=…)");
+                     "Of weights: 8, 4, 2; a list such as stage3=4,classifier=2; mixed (under flash=...)");
   command.add_option("--activation-bits", o.activation_bits, "Of what layers give: 8 or 4");
   command.add_option("--codes", o.codes, "Weights that share values: shared:16, ternary, binary");
   command.add_option("--under", o.under, "Limits: flash=40k (bytes), macs=2M, latency=1.5 (Minstr or ms)");
