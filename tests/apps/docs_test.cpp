@@ -120,8 +120,8 @@ TEST_F(Docs, EveryCommandAndOptionExists) {
 }
 
 // What needs a trained project or minutes; everything else of the README is run.
-constexpr const char* kSlow[] = {"demo",   "run",   "train", "sweep",   "check",   "export", "verify",
-                                 "search", "serve", "front", "profile", "predict", "report"};
+constexpr const char* kSlow[] = {"demo",   "run",    "train", "sweep", "check",   "compress", "export",
+                                 "verify", "search", "serve", "front", "profile", "predict",  "report"};
 
 TEST_F(Docs, TheQuickCommandsOfTheReadmeRun) {
   std::size_t ran = 0;
