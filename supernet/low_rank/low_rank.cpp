@@ -118,10 +118,12 @@ Result<std::map<std::int32_t, std::vector<double>>> input_power(const TrainedNet
   }
   for (const std::vector<float>& image : images)
     (void)executor.run(image, [&](std::size_t tensor, bool before, std::span<const float> values) {
-      for (const auto& [at, sums] : places)
+      for (const auto& [at, sums] : places) {
+        const std::size_t positions = values.size() / sums->size();
+        const double count = static_cast<double>(positions * images.size());
         for (std::size_t i = 0; !before && at == tensor && i < values.size(); ++i)
-          (*sums)[i % sums->size()] += static_cast<double>(values[i]) * values[i] /
-                                       static_cast<double>(values.size() / sums->size() * images.size());
+          (*sums)[i % sums->size()] += static_cast<double>(values[i]) * values[i] / count;
+      }
     });
   return power;
 }
