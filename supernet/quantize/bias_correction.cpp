@@ -14,8 +14,8 @@ std::vector<double> channel_means(const std::vector<Values>& results, std::size_
     for (std::size_t i = 0; i < results[n].size(); ++i) sums[n][i % channels] += results[n][i];
   });
   std::vector<double> mean(channels, 0.0);
-  const double count =
-      static_cast<double>(results.size()) * static_cast<double>(results.front().size() / channels);
+  const std::size_t positions = results.front().size() / channels;
+  const double count = static_cast<double>(results.size()) * static_cast<double>(positions);
   for (const std::vector<double>& sum : sums)
     for (std::size_t c = 0; c < channels; ++c) mean[c] += sum[c] / count;
   return mean;

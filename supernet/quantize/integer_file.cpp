@@ -36,8 +36,8 @@ void append(std::string& to, T value) {
 
 template <class T>
 T take(std::string_view& from) {
-  T value;
-  std::memcpy(&value, from.data(), sizeof value);
+  T value{};
+  from.copy(reinterpret_cast<char*>(&value), sizeof value);
   from.remove_prefix(sizeof value);
   return value;
 }
