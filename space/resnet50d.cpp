@@ -52,7 +52,7 @@ void ResNet50d::lower(const Genotype& g, Network& network) const {
   NetworkBuilder b(network);
   const std::int32_t side = resolutions[g[0]];
   const std::int32_t stem_out = make_divisible(64 * width(g, 1));
-  const std::int32_t stem_mid = make_divisible(make_divisible(64 * width(g, 0)) / 2);
+  const std::int32_t stem_mid = make_divisible(0.5 * make_divisible(64 * width(g, 0)));
   std::int32_t at = b.input({3, side, side});
   at = b.conv_bn_act(at, {0, 1, Role::stem}, stem_mid, 3, 2, 1, Activation::relu);
   if (g[static_cast<std::size_t>(stem_gene)] == 1) {
