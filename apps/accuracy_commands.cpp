@@ -203,7 +203,7 @@ Result<int> lead_sweep(const Context& context, const SweepOptions& o, const Trai
                             sweep_config(o)),
                 run.job, run.digest);
   const auto swept = sweep_all(context, o, run, open, ranks, &ledger);
-  NAS_TRY(code, ledger.end(swept ? Result<int>(swept->stopped ? kStopped : 0) : Result<int>(swept.error())));
+  NAS_TRY(code, ledger.end(swept ? Result<int>(swept->stopped ? stopped_code() : 0) : Result<int>(swept.error())));
   print_record(context,
                {{"file", "accuracies in"},
                 {"networks", "networks"},
@@ -240,7 +240,7 @@ Result<int> run_sweep(const Context& context, SweepOptions o) {
     if (!in_file.contains(name)) open.push_back(name);
   if (leads(ranks)) return lead_sweep(context, o, run, open, in_file.size(), pointer(ranks));
   NAS_TRY(swept, sweep_all(context, o, run, open, pointer(ranks), nullptr));
-  return swept.stopped ? kStopped : 0;
+  return swept.stopped ? stopped_code() : 0;
 }
 
 }  // namespace

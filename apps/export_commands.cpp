@@ -187,9 +187,8 @@ Result<int> run_export(const Context& context, ExportOptions o, const std::strin
   std::vector<Column> columns{{"folder", "folder"},           {"top1_float", "top-1, float"},
                               {"top1_int8", "top-1, int8"},   {"top1_agreement", "same answer"},
                               {"test_images", "test images"}, {"macs", "MACs"},
-                              {"arena", "arena", "bytes"},    {"constants", "constants", "bytes"}};
-  if (std::ranges::any_of(records, [](const auto& r) { return r.contains("instructions"); }))
-    columns.push_back({"instructions", "instructions an image"});  // counted for --device
+                              {"arena", "arena", "bytes"},    {"constants", "constants", "bytes"},
+                              {"instructions", "instructions an image"}};
   if (o.stage.qat > 0)
     columns.insert(columns.begin() + 1, Column{"top1_before_qat", "top-1, float, before --qat"});
   // Without C there is no arena, without an emulated --device no count.

@@ -96,7 +96,7 @@ Result<int> launch_ranks(std::vector<std::string> arguments, int count) {
       }
     }
   }
-  return code;
+  return code == 75 || code == 128 + SIGINT ? stopped_code() : code;
 }
 
 Result<std::optional<supernet::Ranks>> join_ranks() {

@@ -9,8 +9,8 @@
 namespace nas::apps {
 
 // Runs this command line as `count` processes on this machine that find each other (RANK, WORLD_SIZE, ...),
-// without its --nproc. Signals that ask to stop go on to all. Returns 0 or 75 when all ended so, else the
-// exit code of the first that failed; the others are then ended too.
+// without its --nproc. Signals that ask to stop go on to all. Returns 0 or stopped_code() when all ended so,
+// else the exit code of the first that failed; the others are then ended too.
 Result<int> launch_ranks(std::vector<std::string> arguments, int count);
 
 // The ranks that a launcher (ours, torchrun, srun, mpirun) started this process among; none where it is

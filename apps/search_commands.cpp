@@ -159,7 +159,7 @@ int say_stopped(const Context& context, const search::Run& run) {
   if (!context.quiet)
     std::fprintf(stderr, "stopped after %zu candidates as asked; the same command continues\n",
                  run.progress.evaluations);
-  return kStopped;
+  return stopped_code();
 }
 
 // What the run came to, for people; its exit code.

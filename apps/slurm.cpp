@@ -122,7 +122,8 @@ Result<int> submit_to_slurm(const Context& context, const std::vector<Submission
   const fs::path project = fs::current_path(failed);
   const fs::path folder = project / "slurm" / name, script = folder / "job.sh";
   NAS_TRY(elements, elements_of(runs, project));
-  if (fs::exists(script, failed))
+  const fs::path receipt = folder / "job";  // what sbatch answered
+  if (fs::exists(receipt, failed))
     return usage_error(
         "jobs of this name were submitted before: their marks of finished stages are there; "
         "take another name or remove the folder",
@@ -136,10 +137,12 @@ Result<int> submit_to_slurm(const Context& context, const std::vector<Submission
     sbatch.arguments.push_back(script.string());
     const auto done = devices::run_checked(sbatch);
     if (!done) {
-      fs::remove_all(folder, failed);
+      fs::remove(script, failed);
+      fs::remove(folder, failed);  // if nothing else is in it
       return done.error();
     }
     job = done->output.substr(0, done->output.find_first_of(";\n"));
+    NAS_CHECK(write_file(receipt, job + "\n"));
   }
   print_record(context,
                {{"job", "Slurm job"}, {"elements", "elements"}, {"script", "script"}, {"logs", "logs"}},

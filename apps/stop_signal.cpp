@@ -25,4 +25,6 @@ void watch_for_stop() {
 
 int stop_signal() { return static_cast<int>(asked); }
 
+int stopped_code() { return asked == SIGINT ? 128 + SIGINT : 75; }
+
 }  // namespace nas::apps

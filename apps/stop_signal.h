@@ -8,7 +8,8 @@ void watch_for_stop();
 int stop_signal();
 inline bool stop_requested() { return stop_signal() != 0; }
 
-// Exit code of a command that stopped as asked and goes on when it is run again.
-constexpr int kStopped = 75;
+// Exit code of a command that stopped as asked and goes on when it is run again: 130 after SIGINT, else 75
+// (docs/exit-codes.md).
+int stopped_code();
 
 }  // namespace nas::apps

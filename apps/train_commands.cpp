@@ -94,7 +94,7 @@ int say_stopped(const Context& context, const TrainOutcome& outcome) {
   if (!context.quiet)
     std::fprintf(stderr, "stopped after step %lld as asked; the same command continues\n",
                  static_cast<long long>(outcome.steps));
-  return kStopped;
+  return stopped_code();
 }
 
 // Shows and records the steps of a run.

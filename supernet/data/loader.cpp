@@ -1,5 +1,6 @@
 #include "supernet/data/loader.h"
 
+#include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
@@ -106,6 +107,10 @@ struct Loader::Impl {
     const std::size_t full = orders.size() / whole;
     const bool keep_rest = !options.training || full == 0;
     steps = static_cast<std::int64_t>(keep_rest ? (orders.size() + whole - 1) / whole : full);
+    // A lone thread gains nothing from reading ahead, and a worker of oneTBB beyond the allowed parallelism
+    // spins for good.
+    if (tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism) == 1)
+      options.prefetch = 0;
     // One slot is the batch that the caller is using.
     for (int i = 0; i <= options.prefetch; ++i) slots.push_back(std::make_unique<Slot>());
   }

@@ -134,6 +134,7 @@ TEST_F(SlurmArray, WhatSlurmRefusesOrCannotDoIsSaidAndLeavesNothing) {
   ASSERT_EQ(submit("jobs.json --slurm --dry-run --notice 33"), 0) << errors_;
   EXPECT_THAT(bytes("slurm/x/job.sh"), HasSubstr("USR1@33"));
   EXPECT_FALSE(std::filesystem::exists(project_ / "state"));
+  EXPECT_EQ(submit("jobs.json --slurm"), 0) << "a dry run is no submission: " << errors_;
 }
 
 }  // namespace

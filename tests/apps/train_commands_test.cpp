@@ -61,12 +61,13 @@ TEST_F(TrainCommands, OneAndTwoAndFourProcessesTrainTheSameSupernet) {
   expect_refused(std::string(kTiny) + " --shards 3 --nproc 2 --out odd", "3 shards");
 }
 
-TEST_F(TrainCommands, AskedToStopItEndsWithACheckpointAndExitCode75) {
+TEST_F(TrainCommands, AskedToStopItEndsWithACheckpointAndExitCode75Or130AfterSigint) {
   const std::string command = std::string(kLong) + " --shards 2 --nproc 2 --out asked";
   EXPECT_EQ(signalled(command, SIGUSR1, "asked/checkpoints"), 75);
   EXPECT_EQ(hwnas("-q " + command + " --seed 9"), 2);  // what it left is a whole checkpoint
   EXPECT_THAT(errors_, HasSubstr("another run"));
   EXPECT_EQ(signalled(std::string(kLong) + " --out alone", SIGTERM, "alone/checkpoints"), 75);
+  EXPECT_EQ(signalled(std::string(kLong) + " --out keyed", SIGINT, "keyed/checkpoints"), 130);
 }
 
 TEST_F(TrainCommands, ShardsAndRanksOfASweepMeasureWhatOneSweepDoes) {
