@@ -9,6 +9,7 @@
 #include "apps/export_ledger.h"
 #include "apps/quantize_commands.h"
 #include "space/base/file.h"
+#include "space/base/folder.h"
 #include "space/cost.h"
 #include "supernet/runtime.h"
 
@@ -24,21 +25,15 @@ bool wants_integers(const std::vector<std::string>& forms) {
          });
 }
 
-// Writes every file beside, then renames the folder: an interrupted export leaves nothing behind its name.
-Result<void> write_folder(const fs::path& out, const ExportFiles& files) {
-  std::error_code failed;
-  if (fs::exists(out, failed)) return usage_error("the folder exists already", out.string());
-  const fs::path beside = out.string() + ".tmp-" + sha256(out.string()).substr(0, 8);
-  fs::remove_all(beside, failed);
-  std::string sums;
-  for (const auto& [name, content] : files) {
-    NAS_CHECK(write_file(beside / name, content));
-    sums += sha256(content) + "  " + name + "\n";
-  }
-  NAS_CHECK(write_file(beside / "SHA256SUMS", sums));
-  fs::rename(beside, out, failed);
-  if (failed) return Error{"cannot rename the finished folder: " + failed.message(), out.string()};
-  return {};
+Result<void> write_export(const fs::path& out, const ExportFiles& files) {
+  return write_folder(out, [&](const fs::path& beside) -> Result<void> {
+    std::string sums;
+    for (const auto& [name, content] : files) {
+      NAS_CHECK(write_file(beside / name, content));
+      sums += sha256(content) + "  " + name + "\n";
+    }
+    return write_file(beside / "SHA256SUMS", sums);
+  });
 }
 
 // The operation with the most of something, by name.
@@ -127,7 +122,7 @@ Result<Record> export_one(const ExportSource& source, const std::string& network
   files.merge(vectors);
   files.merge(descriptive_files(facts, manifest));
   const fs::path out = inside ? free_name(o.out, folder_name(facts), subject.genotype) : fs::path(o.out);
-  NAS_CHECK(write_folder(out, files));
+  NAS_CHECK(write_export(out, files));
   Record record{{"folder", out.string()},
                 {"genotype", subject.genotype},
                 {"classes", source.job().feeds.store().classes().size()},

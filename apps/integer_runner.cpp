@@ -36,7 +36,9 @@ Result<IntegerRunner> IntegerRunner::make(const QuantizedNetwork& network) {
   std::vector<bool> exact;
   for (std::size_t i = 0; i < network.weights.size(); ++i) {
     NAS_TRY(kernel, kernel_of(network, i));
-    NAS_CHECK(check(kernel.spec, std::get<Int8Params>(kernel.params)));
+    if (auto sound = check(kernel.spec, std::get<Int8Params>(kernel.params)); !sound)
+      return Error{"operation " + std::to_string(i) + ": " + sound.error().message, sound.error().where,
+                   sound.error().kind};
     exact.push_back(sums_fit_floats(kernel));
     kernels.push_back(std::move(kernel));
     sums.weights[i].values.assign(network.weights[i].values.begin(), network.weights[i].values.end());

@@ -7,11 +7,15 @@
 #include "supernet/evaluate.h"
 #include "supernet/quantize_aware.h"
 #include "supernet/train.h"
+#include "supernet/trained_ternary.h"
 
 namespace nas::apps {
 namespace {
 
 using namespace supernet;
+
+// Codes only change where weights cross a threshold: far steps, of 1/127 of a channel's largest weight.
+constexpr double kTernaryLearningRate = 0.3;
 
 // The run's images, every training batch at the network's own resolution.
 Result<TrainJob> job_at(TrainConfig config, int resolution) {
@@ -49,7 +53,7 @@ Result<TrainedNetwork> finetuned(const TrainConfig& config, const TrainedNetwork
   NAS_TRY(job, job_at(config, start.network.layers.front().out.height));
   NAS_TRY(single, Supernet::of(start, config.device));
   TrainOptions options;
-  options.seed = config.seed;
+  options.seed = config.order.value_or(config.seed);
   options.data_fingerprint = job.feeds.fingerprint();
   options.on_step = [&](const TrainProgress& p) {
     if (progress) progress("fine-tune", p.step, p.total_steps);
@@ -63,33 +67,59 @@ Result<TrainedNetwork> finetuned(const TrainConfig& config, const TrainedNetwork
   return extract(single, start.network, job.feeds.recalibration(), provenance);
 }
 
-Result<Quantized> quantized(const TrainConfig& config, const TrainJob& job, const TrainedNetwork& trained,
-                            const QuantizeStage& stage, const StageProgress& progress) {
+namespace {
+
+// The int8 network as calibration makes it.
+Result<Quantized> calibrated(const TrainJob& job, const TrainedNetwork& trained, const QuantizeStage& stage) {
   Quantized q;
   NAS_TRY(folded, fold(trained));
   q.folded = std::move(folded);
-  const int resolution = q.folded.deployment.input.height;
   const LabelledImages calibration =
-      images_of(job.feeds.recalibration(), resolution, stage.calibration_images);
+      images_of(job.feeds.recalibration(), q.folded.deployment.input.height, stage.calibration_images);
   QuantizeOptions how;
   how.calibration = calibration_named(stage.calibration);
   how.equalise = stage.equalise;
   how.correct_bias = stage.correct_bias;
   NAS_TRY(network, quantize(q.folded, calibration.images, how, &q.report));
   q.network = std::move(network);
-  if (stage.qat <= 0) return q;
-  NAS_TRY(training, job_at(config, resolution));
-  QuantizeAwareOptions aware;
-  aware.epochs = stage.qat;
-  aware.on_step = [&](std::int64_t step, std::int64_t steps, double) {
-    q.steps = step;
-    if (progress) progress("quantisation-aware", step, steps);
+  return q;
+}
+
+// `steps` follows the training; it is shown as `what`.
+QuantizeAwareOptions training_options(double epochs, const char* what, std::int64_t& steps,
+                                      const StageProgress& progress) {
+  QuantizeAwareOptions options;
+  options.epochs = epochs;
+  options.on_step = [&steps, &progress, what](std::int64_t step, std::int64_t all, double) {
+    steps = step;
+    if (progress) progress(what, step, all);
     return true;
   };
+  return options;
+}
+
+}  // namespace
+
+Result<Quantized> quantized(const TrainConfig& config, const TrainJob& job, const TrainedNetwork& trained,
+                            const QuantizeStage& stage, const StageProgress& progress) {
+  NAS_TRY(q, calibrated(job, trained, stage));
+  if (stage.qat <= 0) return q;
+  NAS_TRY(training, job_at(config, q.folded.deployment.input.height));
+  const QuantizeAwareOptions aware = training_options(stage.qat, "quantisation-aware", q.steps, progress);
   NAS_TRY(tuned, train_quantized(q.report.folded, q.network, training.feeds.training(), aware));
   q.network = std::move(tuned);
   q.folded = real_network(q.network);
   return q;
+}
+
+Result<CodedNetwork> ternary_trained(const TrainConfig& config, const TrainJob& job,
+                                     const TrainedNetwork& trained, const QuantizeStage& stage,
+                                     const StageProgress& progress, std::int64_t& steps) {
+  NAS_TRY(q, calibrated(job, trained, stage));
+  NAS_TRY(training, job_at(config, q.folded.deployment.input.height));
+  QuantizeAwareOptions options = training_options(stage.finetune, "ternary", steps, progress);
+  options.learning_rate = kTernaryLearningRate;
+  return train_ternary(q.report.folded, q.network, training.feeds.training(), options);
 }
 
 }  // namespace nas::apps

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "apps/train_job.h"
+#include "supernet/quantize/codebook.h"
 #include "supernet/quantize/quantize.h"
 #include "supernet/trained_network.h"
 
@@ -40,5 +41,12 @@ Result<supernet::TrainedNetwork> finetuned(const TrainConfig& config, const supe
 Result<Quantized> quantized(const TrainConfig& config, const TrainJob& job,
                             const supernet::TrainedNetwork& trained, const QuantizeStage& stage,
                             const StageProgress& progress);
+
+// Ternary weights whose scales are trained for the stage's `finetune` epochs (train_ternary()); `steps` gets
+// how many that were.
+Result<supernet::CodedNetwork> ternary_trained(const TrainConfig& config, const TrainJob& job,
+                                               const supernet::TrainedNetwork& trained,
+                                               const QuantizeStage& stage, const StageProgress& progress,
+                                               std::int64_t& steps);
 
 }  // namespace nas::apps

@@ -62,6 +62,7 @@ Result<TrainJob> open_train_job(const TrainConfig& c, int rank, int world) {
   NAS_TRY(plain, space_for(c, 0));
   FeedOptions options;
   options.seed = c.seed;
+  options.order = c.order;
   options.batch = c.batch;
   options.rank = rank;
   options.world = world;

@@ -14,6 +14,7 @@ struct TrainConfig {
   std::string space = "tiny", data = "procedural:", recipe = "sandwich", out;
   std::string device = "cpu";
   std::uint64_t seed = 1;
+  std::optional<std::uint64_t> order;  // of training batches alone (FeedOptions); no part of the file
   int batch = 64;
   int shards = 0;                 // 0: the recipe's
   double length = 1;              // all epochs times this

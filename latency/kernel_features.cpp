@@ -8,9 +8,13 @@ namespace nas::latency {
 
 std::string kernel_kind(const Kernel& kernel) {
   const Layer& l = kernel.anchor;
-  if (is_depthwise(l)) return "depthwise conv";
-  if (l.kind == LayerKind::conv && l.kernel == 1) return "pointwise conv";
-  return std::string(to_string(l.kind));
+  const auto few = [](std::uint8_t bits) { return bits > 0 && bits < 8; };
+  std::string kind(to_string(l.kind));
+  if (is_depthwise(l)) kind = "depthwise conv";
+  if (l.kind == LayerKind::conv && l.kernel == 1) kind = "pointwise conv";
+  if (few(l.weight_bits)) kind += ", " + std::to_string(l.weight_bits) + "-bit weights";
+  if (few(l.activation_bits)) kind += ", " + std::to_string(l.activation_bits) + "-bit results";
+  return kind;
 }
 
 std::array<double, 3> kernel_work(const Kernel& kernel) {

@@ -8,7 +8,8 @@
 namespace nas::latency {
 
 // The kinds of kernels that cost differently per unit of work: "conv", "pointwise conv", "depthwise conv",
-// "linear", or the layer's own kind ("add", "avg_pool").
+// "linear", or the layer's own kind ("add", "avg_pool"), and those with fewer than 8 bits ("pointwise conv,
+// 4-bit weights"): they are unpacked first.
 std::string kernel_kind(const Kernel& kernel);
 
 // MACs, elements in and out, and 1: what costs are counted by.

@@ -6,7 +6,7 @@
 #include <unordered_set>
 
 #include "search/additive_fit.h"
-#include "search/gene_forest.h"
+#include "search/surrogate_parts.h"
 #include "space/base/hash.h"
 #include "space/learn/linear.h"
 #include "space/learn/metrics.h"
@@ -18,22 +18,6 @@ namespace nas::search {
 namespace {
 
 using Predict = std::function<std::vector<double>(const learn::Matrix&)>;
-
-learn::Matrix encode(const GeneForest& forest, std::span<const Genotype> networks) {
-  learn::Matrix x(networks.size(), forest.offset(forest.size()));
-  std::vector<float> row(x.columns);
-  for (std::size_t i = 0; i < networks.size(); ++i) {
-    one_hot(forest, networks[i], row);
-    std::ranges::copy(row, x.row(i).begin());
-  }
-  return x;
-}
-
-double rmse(std::span<const double> truth, std::span<const double> predicted) {
-  double sum = 0;
-  for (std::size_t i = 0; i < truth.size(); ++i) sum += (truth[i] - predicted[i]) * (truth[i] - predicted[i]);
-  return std::sqrt(sum / static_cast<double>(truth.size()));
-}
 
 // Kendall's tau inside bins of equal count by MACs: what is left to know once the size is known.
 double tau_in_bins(std::span<const double> truth, std::span<const double> predicted,
@@ -62,7 +46,7 @@ class SurrogateFitter {
                   const SurrogateOptions& options)
       : space_(space),
         forest_(std::make_shared<GeneForest>(space)),
-        x_(encode(*forest_, networks)),
+        x_(one_hot_rows(*forest_, networks)),
         y_(accuracy.begin(), accuracy.end()),
         macs_(macs.begin(), macs.end()),
         options_(options),
@@ -96,7 +80,7 @@ class SurrogateFitter {
     if (!best_)
       return usage_error("accuracy model: required best, ridge, mlp or trees, found " + options_.model);
     out.predict_ = [forest = forest_, best = best_](std::span<const Genotype> batch) {
-      return best(encode(*forest, batch));
+      return best(one_hot_rows(*forest, batch));
     };
     return out;
   }

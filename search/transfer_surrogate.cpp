@@ -1,11 +1,10 @@
 #include "search/transfer_surrogate.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "search/additive_fit.h"
-#include "search/gene_forest.h"
+#include "search/surrogate_parts.h"
 #include "space/learn/linear.h"
 #include "space/learn/metrics.h"
 #include "space/learn/split.h"
@@ -53,15 +52,9 @@ class TransferFitter {
         forest_(std::make_shared<GeneForest>(space)),
         y_(accuracy.begin(), accuracy.end()),
         base_(surrogate.predict(projected(networks, project))),
-        x_(networks.size(), forest_->offset(forest_->size())),
+        x_(one_hot_rows(*forest_, networks)),
         project_(std::move(project)),
-        surrogate_(surrogate) {
-    std::vector<float> row(x_.columns);
-    for (std::size_t i = 0; i < networks.size(); ++i) {
-      one_hot(*forest_, networks[i], row);
-      std::ranges::copy(row, x_.row(i).begin());
-    }
-  }
+        surrogate_(surrogate) {}
 
   Result<TransferSurrogate> run(std::uint64_t seed) {
     TransferSurrogate out;
@@ -74,13 +67,7 @@ class TransferFitter {
     out.predict_ = [forest = forest_, project = project_, surrogate = surrogate_,
                     rest](std::span<const Genotype> batch) {
       std::vector<double> y = surrogate.predict(projected(batch, project));
-      learn::Matrix x(batch.size(), forest->offset(forest->size()));
-      std::vector<float> row(x.columns);
-      for (std::size_t i = 0; i < batch.size(); ++i) {
-        one_hot(*forest, batch[i], row);
-        std::ranges::copy(row, x.row(i).begin());
-      }
-      const std::vector<double> more = rest.predict(x);
+      const std::vector<double> more = rest.predict(one_hot_rows(*forest, batch));
       for (std::size_t i = 0; i < y.size(); ++i) y[i] += more[i];
       return y;
     };
@@ -121,10 +108,7 @@ class TransferFitter {
       }
     }
     const auto add = [&](const char* how, const std::vector<double>& predicted) {
-      double sum = 0;
-      for (std::size_t i = 0; i < y_.size(); ++i) sum += (y_[i] - predicted[i]) * (y_[i] - predicted[i]);
-      out.scores_.push_back(
-          {how, std::sqrt(sum / static_cast<double>(y_.size())), learn::kendall(y_, predicted)});
+      out.scores_.push_back({how, rmse(y_, predicted), learn::kendall(y_, predicted)});
     };
     add("float surrogate as it is", base_);
     add("ridge on these alone", alone);

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "space/deployment.h"
+#include "space/integer_codes.h"
 
 namespace nas {
 
@@ -14,7 +15,7 @@ struct Quantization {
   std::int32_t bits = 8;
 
   std::int32_t low() const { return -(1 << (bits - 1)); }
-  std::int32_t high() const { return (1 << (bits - 1)) - 1; }
+  std::int32_t high() const { return largest_code(bits); }
 };
 
 // Integer weights of one operation. Order: conv OHWI, depthwise HWC, fully_connected OI, values in

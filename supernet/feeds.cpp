@@ -77,7 +77,7 @@ Result<Feeds> Feeds::open(const std::string& path, const FeedOptions& options) {
   impl->augmentation.deviation = statistics.deviation;
   for (double& d : impl->augmentation.deviation) d = std::max(d, 1e-3);  // a constant channel
   data::LoaderOptions loading;
-  loading.seed = options.seed;
+  loading.seed = options.order.value_or(options.seed);
   if (options.batch % options.world != 0)
     return usage_error("a batch of " + std::to_string(options.batch) +
                        " images; required: a multiple of the " + std::to_string(options.world) + " ranks");

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,10 @@
 namespace nas::supernet {
 
 struct FeedOptions {
-  std::uint64_t seed = 1;
-  int batch = 64;  // images of a training step, of all ranks together
-  int rank = 0;    // 0 .. world - 1, whose part of them training() gives
+  std::uint64_t seed = 1;              // of the splits, and of the order and views of training()
+  std::optional<std::uint64_t> order;  // of these alone, where it is another one
+  int batch = 64;                      // images of a training step, of all ranks together
+  int rank = 0;                        // 0 .. world - 1, whose part of them training() gives
   int world = 1;
   std::vector<int> resolutions;              // that training draws from; one a batch
   std::int64_t recalibration_images = 2000;  // at most this many of the recalibration split

@@ -28,6 +28,7 @@ Result<int> run_compress(const Context& context, CompressOptions o) {
                               {"params", "weights"}, {"flash", "flash", "bytes"}};
   if (rows.front().contains("latency"))
     columns.push_back({"latency", "latency (predicted)", rows.front()["latency_unit"].get<std::string>()});
+  if (rows.front().contains("energy")) columns.push_back({"energy", "energy (modelled)", "uJ"});
   print_records(context, columns, rows);
   if (context.quiet) return 0;
   for (const char* part : {"mask", "codes", "ratio_search"})
@@ -45,11 +46,15 @@ void add_what(CLI::App& command, CompressOptions& o) {
   command.add_option("--mask", o.mask,
                      "Single weights to zero: a share such as 0.5, or a pattern such as 2:4");
   command.add_option("--rank", o.rank, "1x1 and linear layers as two: a share of the full rank, or auto");
-  command.add_option("--bits", o.bits,
-                     "Of weights: 8, 4, 2; a list such as stage3=4,classifier=2; mixed (under flash=...)");
+  command.add_option(
+      "--bits", o.bits,
+      "Of weights: 8, 4, 2; a list such as stage3=4,classifier=2; mixed (under flash, latency, energy)");
   command.add_option("--activation-bits", o.activation_bits, "Of what layers give: 8 or 4");
   command.add_option("--codes", o.codes, "Weights that share values: shared:16, ternary, binary");
-  command.add_option("--under", o.under, "Limits: flash=40k (bytes), macs=2M, latency=1.5 (Minstr or ms)");
+  command.add_option(
+      "--under", o.under,
+      "Limits: flash=40k (bytes), macs=2M, latency=1.5 (Minstr or ms), energy=8 (microjoules)");
+  command.add_option("--energy", o.energy, "Coefficients of a limit on energy: a name or a JSON file");
 }
 
 void add_how(CLI::App& command, CompressOptions& o) {
@@ -62,8 +67,12 @@ void add_how(CLI::App& command, CompressOptions& o) {
       ->check(CLI::PositiveNumber);
   command.add_option("--images", o.images, "Of the validation split, for accuracies; 0: all")
       ->check(CLI::NonNegativeNumber);
-  command.add_option("--evaluations", o.evaluations, "Of a search for ratios")->check(CLI::PositiveNumber);
-  command.add_option("--seed", o.seed, "Of that search");
+  command.add_option("--evaluations", o.evaluations, "Losses measured by a search for ratios")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--loss-images", o.loss_images, "Of the recalibration split, for those losses")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--seed", o.seed,
+                     "Of that search and of the order of training images; splits stay the run's");
   command.add_option(
       "--space", o.session.space,
       "The space that ARCH is of, where it has bit genes besides the run's: the file of `hwnas sweep "

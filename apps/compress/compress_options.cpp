@@ -99,14 +99,15 @@ Result<Limits> parse_limits(const std::string& text) {
     std::optional<double>* place = name == "flash"     ? &limits.flash
                                    : name == "macs"    ? &limits.macs
                                    : name == "latency" ? &limits.latency
+                                   : name == "energy"  ? &limits.energy
                                                        : nullptr;
     const auto found = name == "flash"  ? number(value, 1024, 1024 * 1024)
                        : name == "macs" ? number(value, 1e3, 1e6)
                                         : number(value);
     if (!place || !found || !(*found > 0))
       return usage_error(
-          "--under: required flash=BYTES (40k), macs=N (2M) or latency=N (Minstr or ms, as the session "
-          "counts), found \"" +
+          "--under: required flash=BYTES (40k), macs=N (2M), latency=N (Minstr or ms, as the session "
+          "counts) or energy=N (microjoules), found \"" +
           part + "\"");
     *place = *found;
   }

@@ -46,22 +46,24 @@ struct CodesRequest {
 };
 Result<CodesRequest> parse_codes(const std::string& text);
 
-// --under flash=40k,macs=2M,latency=1.5 (flash in bytes; latency in Minstr or ms, as the session counts)
+// --under flash=40k,macs=2M,latency=1.5,energy=8 (flash in bytes; latency in Minstr or ms, as the session
+// counts; energy in microjoules)
 struct Limits {
-  std::optional<double> flash, macs, latency;
-  bool any() const { return flash || macs || latency; }
+  std::optional<double> flash, macs, latency, energy;
 };
 Result<Limits> parse_limits(const std::string& text);
 
 struct CompressOptions {
   std::string network, run, out;
   std::string prune, mask, rank, bits, codes, under;  // as above; empty: nothing
+  std::string energy = "horowitz-45nm";               // coefficients of a limit on energy (docs/cost.md)
   std::int32_t activation_bits = 8;
   std::int32_t rounds = 1;    // of prune (mask, project) and fine-tune
   std::int32_t multiple = 4;  // channels of large groups
   std::int64_t score_images = 64;
-  std::int64_t images = 1000;     // of the validation split, for accuracies; 0: all
-  std::size_t evaluations = 100;  // of a search for ratios
+  std::int64_t loss_images = 256;  // for the losses of a search for ratios
+  std::int64_t images = 1000;      // of the validation split, for accuracies; 0: all
+  std::size_t evaluations = 100;   // of a search for ratios
   std::uint64_t seed = 1;
   QuantizeStage stage;
   SessionChoice session;

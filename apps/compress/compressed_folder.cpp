@@ -1,6 +1,7 @@
 #include "apps/compress/compressed_folder.h"
 
 #include "space/base/file.h"
+#include "space/base/folder.h"
 #include "supernet/quantize/integer_file.h"
 
 namespace nas::apps {
@@ -20,11 +21,11 @@ bool is_compressed(const std::string& path) {
 }
 
 Result<void> save_compressed(const fs::path& folder, const CompressedNetwork& network) {
-  std::error_code ignored;
-  if (fs::exists(folder, ignored)) return usage_error("the folder exists already", folder.string());
-  NAS_CHECK(supernet::save(folder / kNetwork, network.trained));
-  if (network.integer) NAS_CHECK(write_file(folder / kIntegers, supernet::integer_bytes(*network.integer)));
-  return write_file(folder / kRecord, network.record.dump(2) + "\n");
+  return write_folder(folder, [&](const fs::path& beside) -> Result<void> {
+    NAS_CHECK(supernet::save(beside / kNetwork, network.trained));
+    if (network.integer) NAS_CHECK(write_file(beside / kIntegers, supernet::integer_bytes(*network.integer)));
+    return write_file(beside / kRecord, network.record.dump(2) + "\n");
+  });
 }
 
 Result<CompressedNetwork> load_compressed(const fs::path& folder) {

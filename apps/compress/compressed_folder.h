@@ -12,7 +12,7 @@ namespace nas::apps {
 
 // What `hwnas compress` leaves and export and estimate take in the place of an architecture: a folder with
 // network.safetensors (layers, their bits, weights), network.integers (the integer network, packed; absent
-// for a float one) and compression.json (what was done and what came of it; written last).
+// for a float one) and compression.json (what was done and what came of it); renamed when all are there.
 struct CompressedNetwork {
   supernet::TrainedNetwork trained;
   std::optional<QuantizedNetwork> integer;

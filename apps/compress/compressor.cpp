@@ -1,14 +1,11 @@
 #include "apps/compress/compressor.h"
 
-#include <tbb/parallel_for.h>
-
 #include <algorithm>
-#include <cmath>
 
 #include "apps/accuracy_file.h"
-#include "apps/compress/ratio_search.h"
-#include "apps/export/subject.h"
-#include "apps/integer_runner.h"
+#include "apps/compress/channel_choice.h"
+#include "apps/export/layer_in_message.h"
+#include "apps/integer_accuracy.h"
 #include "space/cost.h"
 #include "supernet/evaluate.h"
 #include "supernet/low_rank/low_rank.h"
@@ -20,25 +17,7 @@ namespace {
 using namespace supernet;
 using Record = nlohmann::ordered_json;
 
-constexpr std::int64_t kSensitivityImages = 16;
-
-double share_right(const std::vector<std::vector<float>>& logits, const std::vector<std::int64_t>& labels) {
-  std::size_t right = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i)
-    right += std::ranges::max_element(logits[i]) - logits[i].begin() == labels[i] ? 1 : 0;
-  return static_cast<double>(right) / static_cast<double>(std::max<std::size_t>(logits.size(), 1));
-}
-
-double mean_loss(const std::vector<std::vector<float>>& logits, const std::vector<std::int64_t>& labels) {
-  double sum = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    const double top = *std::ranges::max_element(logits[i]);
-    double total = 0;
-    for (const float x : logits[i]) total += std::exp(static_cast<double>(x) - top);
-    sum += top + std::log(total) - static_cast<double>(logits[i][static_cast<std::size_t>(labels[i])]);
-  }
-  return sum / static_cast<double>(std::max<std::size_t>(logits.size(), 1));
-}
+constexpr std::size_t kSensitivityImages = 16;
 
 // A genotype of a space with bit genes, as the run's own space writes its other choices.
 std::string text_in(const SearchSpace& own, const SearchSpace& space, const Genotype& genotype) {
@@ -55,11 +34,13 @@ class Compressor {
       : o_(options),
         run_(std::move(run)),
         costs_(std::move(costs)),
-        progress_(shown_progress(context.quiet)) {}
+        progress_(shown_progress(context.quiet)) {
+    run_.config.order = o_.seed;
+  }
 
   Result<CompressedNetwork> run() {
     NAS_CHECK(start());
-    if (o_.prune.empty() && o_.mask.empty() && o_.rank.empty() && o_.stage.finetune > 0) {
+    if (o_.prune.empty() && o_.mask.empty() && o_.rank.empty() && o_.stage.finetune > 0 && !trains_codes()) {
       NAS_CHECK(tune());
       NAS_CHECK(stage("fine-tuned"));
     }
@@ -95,10 +76,11 @@ class Compressor {
     }
     const int side = net().network.layers.front().out.height;
     validation_ = images_of(run_.job.feeds.mixed(data::Split::validation), side, o_.images);
-    scoring_ = images_of(run_.job.feeds.recalibration(), side, o_.score_images);
-    few_ = {
-        scoring_.images.begin(),
-        scoring_.images.begin() + std::min<std::ptrdiff_t>(kSensitivityImages, std::ssize(scoring_.images))};
+    const BatchList recalibration = run_.job.feeds.recalibration();
+    images_ = {images_of(recalibration, side, o_.score_images), {}, {}};
+    const std::vector<Image>& scoring = images_.scoring.images;
+    images_.few = std::span(scoring).first(std::min(kSensitivityImages, scoring.size()));
+    if (o_.prune.ends_with(":search")) images_.loss = images_of(recalibration, side, o_.loss_images);
     out_.record = {{"genotype", net().provenance.genotype},
                    {"space", net().provenance.space},
                    {"run", o_.run},
@@ -107,81 +89,19 @@ class Compressor {
   }
 
   // ---- pruning
-  Result<std::vector<std::vector<double>>> scores(const std::vector<ChannelGroup>& groups, Importance how,
-                                                  const std::vector<ChannelStatistics>& statistics) {
-    if (how == Importance::apoz) return apoz_importance(statistics);
-    if (how == Importance::l1 || how == Importance::batch_norm) return weight_importance(net(), groups, how);
-    NAS_TRY(found, gradient_importance(net(), groups, scoring_.images, scoring_.labels));
-    return how == Importance::taylor ? found.taylor : found.second;
-  }
-
-  KeptChannels best(const std::vector<std::vector<double>>& scores,
-                    const std::vector<std::int32_t>& counts) const {
-    KeptChannels kept;
-    for (std::size_t g = 0; g < counts.size(); ++g) kept.push_back(best_channels(scores[g], counts[g]));
-    return kept;
-  }
-
-  Result<std::vector<std::int32_t>> counts_for(const PruneRequest& request,
-                                               const std::vector<ChannelGroup>& groups) {
-    const Network& network = net().network;
-    if (request.choosing == Choosing::given) {
-      std::vector<std::int32_t> given;
-      for (const ChannelGroup& g : groups) given.push_back(kept_at(g.channels, request.ratio, o_.multiple));
-      NAS_CHECK(narrowed(network, groups, given));
-      return given;
-    }
-    NAS_TRY(target, costs_.target());
-    if (request.choosing == Choosing::uniform) return uniform_within(groups, target);
-    NAS_TRY(statistics, channel_statistics(net(), groups, few_));
-    NAS_TRY(score, scores(groups, request.importance, statistics));
-    NAS_TRY(sensitivity, prune_sensitivity(net(), groups, score, statistics, few_, o_.multiple));
-    NAS_TRY(kept, kept_within(network, groups, sensitivity, target.cost, target.limit));
-    if (request.choosing == Choosing::sensitivity) return kept;
-    const LossOf loss = [&](const std::vector<std::int32_t>& counts) -> Result<double> {
-      NAS_TRY(pruned, prune_channels(net(), groups, best(score, counts), statistics));
-      NAS_TRY(out, logits_of(pruned, scoring_));
-      return mean_loss(out, scoring_.labels);
-    };
-    NAS_TRY(even, uniform_within(groups, target));
-    NAS_TRY(found, search_ratios(network, groups, sensitivity, target.cost, target.limit, {even, kept}, loss,
-                                 o_.evaluations, o_.seed));
-    out_.record["ratio_search"] = {{"evaluations", found.evaluations},
-                                   {"loss", found.loss},
-                                   {"loss_uniform", found.start_loss[0]},
-                                   {"loss_sensitivity", found.start_loss[1]}};
-    return found.kept;
-  }
-
-  // The smallest single ratio that holds the limit.
-  Result<std::vector<std::int32_t>> uniform_within(const std::vector<ChannelGroup>& groups,
-                                                   const CompressCosts::Target& target) const {
-    std::vector<std::int32_t> counts;
-    for (int percent = 0; percent < 95; ++percent) {
-      counts.clear();
-      for (const ChannelGroup& g : groups)
-        counts.push_back(std::max(1, kept_at(g.channels, percent / 100.0, o_.multiple)));
-      NAS_TRY(narrow, narrowed(out_.trained.network, groups, counts));
-      NAS_TRY(cost, target.cost(narrow));
-      if (cost <= target.limit) break;
-    }
-    return counts;
-  }
-
   Result<void> prune() {
     NAS_TRY(request, parse_prune(o_.prune));
     std::vector<ChannelGroup> groups = channel_groups(net().network);
     if (groups.empty()) return usage_error("--prune: this network has no channels that could go");
-    NAS_TRY(final, counts_for(request, groups));
+    const ChannelChoice choice(o_, costs_, images_);
+    NAS_TRY(final, choice.counts(net(), groups, request, out_.record));
     const std::vector<ChannelGroup> first = groups;
     for (std::int32_t r = 1; r <= o_.rounds; ++r) {
       groups = channel_groups(net().network);
       std::vector<std::int32_t> counts;
       for (std::size_t g = 0; g < groups.size(); ++g)
         counts.push_back(first[g].channels - (first[g].channels - final[g]) * r / o_.rounds);
-      NAS_TRY(statistics, channel_statistics(net(), groups, scoring_.images));
-      NAS_TRY(score, scores(groups, request.importance, statistics));
-      NAS_TRY(pruned, prune_channels(net(), groups, best(score, counts), statistics));
+      NAS_TRY(pruned, choice.pruned(net(), groups, request.importance, counts));
       net() = std::move(pruned);
       NAS_CHECK(tune());
     }
@@ -219,12 +139,12 @@ class Compressor {
       const RankRequest& request, const std::map<std::int32_t, std::vector<double>>& power) {
     if (request.choosing == Choosing::given) return ranks_at(net().network, request.share);
     NAS_TRY(target, costs_.target());
-    return ranks_within(net(), power, few_, target.cost, target.limit);
+    return ranks_within(net(), power, images_.few, target.cost, target.limit);
   }
 
   Result<void> rank() {
     NAS_TRY(request, parse_rank(o_.rank));
-    NAS_TRY(power, input_power(net(), scoring_.images));
+    NAS_TRY(power, input_power(net(), images_.scoring.images));
     NAS_TRY(ranks, ranks_for(request, power));
     if (ranks.empty())
       return usage_error("--rank " + o_.rank +
@@ -233,7 +153,7 @@ class Compressor {
       net() = projected(std::move(net()), ranks);
       NAS_CHECK(tune());
     }
-    NAS_TRY(final_power, input_power(net(), scoring_.images));
+    NAS_TRY(final_power, input_power(net(), images_.scoring.images));
     Record named = Record::object();
     for (const auto& [layer, r] : ranks)
       named[layer_name(net().network.layers[static_cast<std::size_t>(layer)])] = r;
@@ -245,15 +165,24 @@ class Compressor {
   }
 
   // ---- bits
+  // Of the limits, those that bits can do something about.
+  Result<Network> mixed_bits(const Network& network) {
+    std::vector<CostLimit> limits;
+    for (CompressCosts::Target& t : costs_.targets())
+      if (t.name != std::string_view("macs")) limits.push_back({t.what, t.unit, t.cost, t.limit});
+    if (limits.empty())
+      return usage_error("--bits mixed needs a limit: --under flash=…, latency=… or energy=…");
+    std::ranges::reverse(limits);  // flash first: that one is held exactly
+    for (const std::int32_t bits : {4, 2}) NAS_CHECK(costs_.check_bits(bits));
+    NAS_TRY(folded, fold(net()));
+    return mixed_precision(network, bit_sensitivity(folded, images_.few), limits);
+  }
+
   Result<void> bits() {
     NAS_TRY(request, parse_bits(o_.bits));
     Network network = net().network;
     if (request.mixed) {
-      if (!costs_.limits().flash) return usage_error("--bits mixed needs a limit: --under flash=…");
-      NAS_TRY(folded, fold(net()));
-      const BitSensitivity found = bit_sensitivity(folded, few_);
-      NAS_TRY(mixed,
-              mixed_precision(network, found, Bytes(static_cast<std::int64_t>(*costs_.limits().flash))));
+      NAS_TRY(mixed, mixed_bits(network));
       network = std::move(mixed);
     }
     for (const auto& [name, b] : request.layers) {
@@ -274,15 +203,29 @@ class Compressor {
     return {};
   }
 
+  // Of ternary weights the scales are trained where training was asked for.
+  bool trains_codes() const { return o_.codes == "ternary" && o_.stage.finetune > 0; }
+  Result<CodedNetwork> coded_network(const CodesRequest& request, std::int64_t& steps) {
+    if (trains_codes()) {
+      NAS_TRY(coded, ternary_trained(run_.config, run_.job, net(), o_.stage, progress_, steps));
+      net().provenance.steps += steps;
+      net().provenance.note += ", ternary scales trained " + std::to_string(steps) + " steps";
+      return coded;
+    }
+    NAS_TRY(folded, fold(net()));
+    return code_weights(std::move(folded), request.how, request.centres);
+  }
+
   Result<void> codes() {
     NAS_TRY(request, parse_codes(o_.codes));
     if (o_.stage.qat > 0)
       return usage_error("--codes with --qat: training in integers does not keep the codes");
-    NAS_TRY(folded, fold(net()));
-    const CodedNetwork coded = code_weights(std::move(folded), request.how, request.centres);
+    std::int64_t steps = 0;
+    NAS_TRY(coded, coded_network(request, steps));
     net() = unfold(std::move(net()), coded.folded);
     net().provenance.note += ", weights coded " + o_.codes;
     out_.record["codes"] = {{"request", o_.codes},
+                            {"trained_steps", steps},
                             {"float_bytes", coded.float_bytes},
                             {"fixed_bytes", coded.size.fixed},
                             {"huffman_bytes", coded.size.huffman},
@@ -292,18 +235,18 @@ class Compressor {
 
   // ---- integers
   Result<void> round() {
-    NAS_TRY(made, quantized(run_.config, run_.job, net(), o_.stage, progress_));
+    const auto named = [&](const Error& e) { return with_layer_name(e, net().network); };
+    auto made = quantized(run_.config, run_.job, net(), o_.stage, progress_);
+    if (!made) return named(made.error());
     if (o_.stage.qat > 0) {
-      net() = unfold(std::move(net()), made.folded);
-      net().provenance.steps += made.steps;
-      net().provenance.note += ", trained quantisation-aware " + std::to_string(made.steps) + " steps";
+      net() = unfold(std::move(net()), made->folded);
+      net().provenance.steps += made->steps;
+      net().provenance.note += ", trained quantisation-aware " + std::to_string(made->steps) + " steps";
     }
-    out_.integer = std::move(made.network);
-    NAS_TRY(runner, IntegerRunner::make(*out_.integer));
-    std::vector<std::vector<float>> answers(validation_.images.size());
-    tbb::parallel_for(std::size_t{0}, answers.size(),
-                      [&](std::size_t i) { answers[i] = runner.run(validation_.images[i]); });
-    return add_stage("integers", share_right(answers, validation_.labels));
+    out_.integer = std::move(made->network);
+    const auto top1 = integer_accuracy(*out_.integer, validation_);
+    if (!top1) return named(top1.error());
+    return add_stage("integers", *top1);
   }
 
   // ---- common
@@ -321,25 +264,9 @@ class Compressor {
     return {};
   }
 
-  static Result<std::vector<std::vector<float>>> logits_of(const TrainedNetwork& network,
-                                                           const LabelledImages& images) {
-    constexpr std::size_t kAtOnce = 64;
-    std::vector<std::vector<float>> rows;
-    for (std::size_t begin = 0; begin < images.images.size(); begin += kAtOnce) {
-      const std::size_t end = std::min(begin + kAtOnce, images.images.size());
-      Image pixels;
-      for (std::size_t i = begin; i < end; ++i)
-        pixels.insert(pixels.end(), images.images[i].begin(), images.images[i].end());
-      NAS_TRY(all, logits(network, pixels));
-      const auto classes = static_cast<std::ptrdiff_t>(all.size() / (end - begin));
-      for (auto at = all.begin(); at != all.end(); at += classes) rows.emplace_back(at, at + classes);
-    }
-    return rows;
-  }
-
   Result<void> stage(const char* name) {
-    NAS_TRY(out, logits_of(net(), validation_));
-    return add_stage(name, share_right(out, validation_.labels));
+    NAS_TRY(score, evaluate(net(), batches_of(validation_, net().network.layers.front().out.height)));
+    return add_stage(name, score.top1);
   }
 
   Result<void> add_stage(const char* name, double top1) {
@@ -359,6 +286,7 @@ class Compressor {
       row["latency"] = predicted;
       row["latency_unit"] = costs_.latency_unit();
     }
+    if (costs_.has_energy()) row["energy"] = costs_.energy(n);
     out_.record["stages"].push_back(std::move(row));
     return {};
   }
@@ -368,8 +296,8 @@ class Compressor {
   CompressCosts costs_;
   StageProgress progress_;
   CompressedNetwork out_;
-  LabelledImages validation_, scoring_;
-  std::vector<Image> few_;
+  LabelledImages validation_;
+  ChoiceImages images_;
 };
 
 }  // namespace

@@ -3,25 +3,32 @@
 #include <cstdio>
 
 #include "apps/network_costs.h"
+#include "latency/kernel_features.h"
+#include "latency/measure/kernel_set.h"
 #include "space/cost.h"
 
 namespace nas::apps {
 namespace {
 
 constexpr double kMillion = 1e6;
+constexpr Precision kInt8{8, 8};
 
-std::string text(double value) {
+}  // namespace
+
+std::string cost_text(double value) {
   char words[40];
   std::snprintf(words, sizeof words, "%.6g", value);
   return words;
 }
 
-}  // namespace
-
 Result<CompressCosts> CompressCosts::open(const Context& context, const CompressOptions& options) {
   CompressCosts costs;
   NAS_TRY(limits, parse_limits(options.under));
   costs.limits_ = limits;
+  if (limits.energy) {
+    NAS_TRY(table, load_energy_table(options.energy));
+    costs.energy_ = std::move(table);
+  }
   if (options.session.session.empty() && options.session.device.empty()) {
     if (limits.latency)
       return usage_error("a limit on latency needs --session or --device, to predict it by");
@@ -31,43 +38,87 @@ Result<CompressCosts> CompressCosts::open(const Context& context, const Compress
   NAS_TRY(device, devices::load_profile(predictor.session.info.device,
                                         std::filesystem::path(context.project) / "devices"));
   costs.engine_ = device.engine;
+  costs.rules_ = predictor.rules;
   costs.device_ = device.name;
-  if (auto models = latency::KernelModels::fit(predictor.session))
-    costs.models_ = std::make_shared<const latency::KernelModels>(std::move(*models));
+  costs.kinds_ = std::make_shared<KindModels>();
   costs.predictor_ = std::make_shared<const SessionPredictor>(std::move(predictor));
   return costs;
 }
 
 double CompressCosts::flash(const Network& network) {
-  return static_cast<double>(weight_bytes(network, {8, 8}).count());
+  return static_cast<double>(weight_bytes(network, kInt8).count());
 }
 
 std::string CompressCosts::latency_unit() const {
   return predictor_ && session_metric(predictor_->session.info) == "minstr" ? "Minstr" : "ms";
 }
 
-Result<double> CompressCosts::latency(const Network& network) const {
-  const auto sum = predictor_->table.estimate(network, predictor_->rules);
-  if (!sum) {
-    if (!models_) return sum.error();
-    NAS_TRY(by_kind, models_->estimate(network, predictor_->rules));
-    return by_kind.value / kMillion;
+Result<latency::KernelEstimate> CompressCosts::by_kind(const Kernel& kernel) const {
+  const std::string kind = latency::kernel_kind(kernel);
+  auto known = kinds_->find(kind);
+  if (known == kinds_->end()) {
+    const latency::Session& session = predictor_->session;
+    std::map<std::string, std::vector<latency::KernelRecord>> all;
+    for (const latency::KernelRecord& r : session.kernels)
+      if (const auto other = parse_signature(r.signature)) all[latency::kernel_kind(*other)].push_back(r);
+    // A fit wants some kernels: those of other kinds with few come along, which costs no time.
+    constexpr std::size_t kFew = 12;
+    latency::Session own{session.info, {}};
+    for (const auto& [name, records] : all)
+      if (name == kind || (records.size() < kFew && all.contains(kind)))
+        own.kernels.insert(own.kernels.end(), records.begin(), records.end());
+    if (own.kernels.empty())
+      return usage_error("no " + kind + " was measured in session " + session.info.id, signature(kernel));
+    NAS_TRY(models, latency::KernelModels::fit(own));
+    known = kinds_->emplace(kind, std::move(models)).first;
   }
-  const double value =
-      predictor_->calibration ? (*predictor_->calibration)(latency::sum_features(network, *sum)) : sum->value;
-  return value / kMillion;
+  return known->second.estimate(kernel);
+}
+
+Result<double> CompressCosts::latency(const Network& network) const {
+  if (const auto sum = predictor_->table.estimate(network, rules_)) {
+    const auto& calibration = predictor_->calibration;
+    return (calibration ? (*calibration)(latency::sum_features(network, *sum)) : sum->value) / kMillion;
+  }
+  double sum = 0;
+  const Precision precision = latency::precision_of(predictor_->session.info.precision);
+  for (const Kernel& kernel : kernels(latency::with_precision(network, precision), rules_)) {
+    auto one = predictor_->table.estimate(kernel);
+    if (!one) one = by_kind(kernel);
+    if (!one) return one.error();
+    sum += one->value;
+  }
+  return sum / kMillion;
+}
+
+double CompressCosts::energy(const Network& network) const {
+  return nas::energy(network, kInt8, rules_, energy_).joules() * kMillion;
+}
+
+std::vector<CompressCosts::Target> CompressCosts::targets() const {
+  std::vector<Target> all;
+  if (limits_.latency)
+    all.push_back({"latency", "predicted latency", latency_unit(),
+                   [*this](const Network& n) { return latency(n); }, *limits_.latency});
+  if (limits_.energy)
+    all.push_back({"energy", "modelled energy", "microjoules",
+                   [*this](const Network& n) -> Result<double> { return energy(n); }, *limits_.energy});
+  if (limits_.macs)
+    all.push_back({"macs", "the number of MACs", "",
+                   [](const Network& n) -> Result<double> { return static_cast<double>(macs(n).count()); },
+                   *limits_.macs});
+  if (limits_.flash)
+    all.push_back({"flash", "flash of the weights", "bytes",
+                   [](const Network& n) -> Result<double> { return flash(n); }, *limits_.flash});
+  return all;
 }
 
 Result<CompressCosts::Target> CompressCosts::target() const {
-  if (limits_.latency)
-    return Target{"latency", [*this](const Network& n) { return latency(n); }, *limits_.latency};
-  if (limits_.macs)
-    return Target{"macs",
-                  [](const Network& n) -> Result<double> { return static_cast<double>(macs(n).count()); },
-                  *limits_.macs};
-  if (limits_.flash)
-    return Target{"flash", [](const Network& n) -> Result<double> { return flash(n); }, *limits_.flash};
-  return usage_error("auto and search need a limit to work towards: --under flash=…, macs=… or latency=…");
+  const std::vector<Target> all = targets();
+  if (!all.empty()) return all.front();
+  return usage_error(
+      "uniform, auto and search need a limit to work towards: --under flash=…, macs=…, latency=… or "
+      "energy=…");
 }
 
 Result<void> CompressCosts::check_bits(std::int32_t bits) const {
@@ -78,18 +129,14 @@ Result<void> CompressCosts::check_bits(std::int32_t bits) const {
 }
 
 Result<void> CompressCosts::check(const Network& network) const {
-  const auto over = [](const char* what, double value, double limit, const std::string& unit) {
-    return Error{std::string(what) + " is " + text(value) + " " + unit + ", the limit is " + text(limit) +
-                     ": " + text(value - limit) + " too many",
-                 "", ErrorKind::infeasible};
-  };
-  if (limits_.flash && flash(network) > *limits_.flash)
-    return over("flash of the weights", flash(network), *limits_.flash, "bytes");
-  if (const auto n = static_cast<double>(macs(network).count()); limits_.macs && n > *limits_.macs)
-    return over("the number of MACs", n, *limits_.macs, "");
-  if (!limits_.latency) return {};
-  NAS_TRY(found, latency(network));
-  if (found > *limits_.latency) return over("predicted latency", found, *limits_.latency, latency_unit());
+  for (const Target& target : targets()) {
+    NAS_TRY(value, target.cost(network));
+    if (value > target.limit)
+      return Error{std::string(target.what) + " is " + cost_text(value) + " " + target.unit +
+                       ", the limit is " + cost_text(target.limit) + ": " + cost_text(value - target.limit) +
+                       " too many",
+                   "", ErrorKind::infeasible};
+  }
   return {};
 }
 

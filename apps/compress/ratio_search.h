@@ -7,9 +7,16 @@
 
 namespace nas::apps {
 
-// Pruning ratios by the strategies of `hwnas search` (AMC's job): a gene a group with the channel counts that
-// `sensitivity` tried, the loss of the pruned network as it is, without training, to be least, the cost below
-// the limit. `starts`: solutions known beforehand; the best of all that was measured comes back.
+// A solution known beforehand.
+struct RatioStart {
+  std::string name;
+  std::vector<std::int32_t> kept;  // per group
+};
+
+// Pruning ratios by the ageing evolution of `hwnas search` (AMC's job): a gene a group with the channel
+// counts that `sensitivity` tried and those of the starts, the loss of the pruned network without training to
+// be least, the cost below the limit. The first generation is the starts and their mutants; the best of all
+// that was measured comes back. `evaluations`: losses measured; what breaks the limit is not.
 struct RatioSearch {
   std::vector<std::int32_t> kept;  // per group
   double loss = 0;
@@ -20,7 +27,7 @@ using LossOf = std::function<Result<double>(const std::vector<std::int32_t>& kep
 Result<RatioSearch> search_ratios(const Network& network, const std::vector<supernet::ChannelGroup>& groups,
                                   const supernet::PruneSensitivity& sensitivity,
                                   const supernet::NetworkCost& cost, double limit,
-                                  const std::vector<std::vector<std::int32_t>>& starts, const LossOf& loss,
+                                  const std::vector<RatioStart>& starts, const LossOf& loss,
                                   std::size_t evaluations, std::uint64_t seed);
 
 }  // namespace nas::apps

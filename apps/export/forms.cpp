@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/export/c_folder.h"
+#include "apps/export/layer_in_message.h"
 #include "supernet/evaluate.h"
 #include "supernet/network_json.h"
 #include "supernet/onnx/onnx_writer.h"
@@ -23,25 +24,8 @@ bool needs_integers(const std::string& form) {
 
 // The layers' names in place of the deployment's numbers.
 Error explained(const Subject& s, const std::string& form, const Error& error) {
-  Error e = error;
+  Error e = with_layer_name(error, s.trained.network);
   e.message = "form " + form + ": " + e.message;
-  if (!s.folded) return e;
-  // Writers name the operation in the message, generated C by its function.
-  const std::string mark = "operation ", function = "net_op";
-  std::size_t at = e.message.find(mark), index = 0;
-  if (at != std::string::npos) {
-    index = std::strtoul(e.message.c_str() + at + mark.size(), nullptr, 10);
-  } else if (e.where.starts_with(function)) {
-    at = form.size() + std::string("form : ").size();
-    index = std::strtoul(e.where.c_str() + function.size(), nullptr, 10);
-    e.where.clear();
-  } else {
-    return e;
-  }
-  if (index < s.folded->deployment.ops.size()) {
-    const auto layer = static_cast<std::size_t>(s.folded->deployment.ops[index].layer);
-    e.message.insert(at, "layer " + layer_name(s.trained.network.layers[layer]) + ": ");
-  }
   return e;
 }
 

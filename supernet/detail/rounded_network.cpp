@@ -218,8 +218,8 @@ RoundedNetwork::RoundedNetwork(const FoldedNetwork& folded, const QuantizedNetwo
     std::vector<float> steps(start.weights[i].scales.begin(), start.weights[i].scales.end());
     const at::Tensor unit_w = column(steps);
     // In steps as they would be at 8 bits: a step of 4 bits is too long a stride for one learning rate.
-    const double top = (1 << (d.ops[i].weight_bits - 1)) - 1;
-    const at::Tensor stride = (unit_w * (top / 127)).view({-1, 1, 1, 1});
+    const double top = largest_code(d.ops[i].weight_bits);
+    const at::Tensor stride = (unit_w * (top / largest_code(8))).view({-1, 1, 1, 1});
     const at::Tensor w = to_torch(d.ops[i], column(folded.weights[i].values)) / stride;
     weight_[i] = add(name + ".weight", w, stride);
     weight_step_[i] = add(name + ".step", at::zeros({channels_of(d.ops[i])}), unit_w);
@@ -244,7 +244,7 @@ at::Tensor RoundedNetwork::round_weights(std::size_t op, const std::vector<at::T
                                          Offsets* offsets) const {
   const at::Tensor& leaf = leaves[static_cast<std::size_t>(weight_[op].parameter)];
   const at::Tensor w = leaf * weight_[op].unit.to(leaf.scalar_type());
-  const double top = (1 << (start_.deployment.ops[op].weight_bits - 1)) - 1;
+  const double top = largest_code(start_.deployment.ops[op].weight_bits);
   return round_with(w, step_of(weight_step_[op], leaves), -top, top, offsets);
 }
 
@@ -342,6 +342,25 @@ at::Tensor RoundedNetwork::forward(const at::Tensor& images, const std::vector<a
         tensors[static_cast<std::size_t>(t)] = at::Tensor();
   }
   return tensors.back().flatten(1);
+}
+
+FoldedNetwork RoundedNetwork::real(const std::vector<at::Tensor>& leaves) const {
+  const at::NoGradGuard no_grad;
+  FoldedNetwork folded{start_.deployment, std::vector<FoldedWeights>(start_.deployment.ops.size())};
+  const auto values = [](const at::Tensor& t) {
+    const at::Tensor flat = t.contiguous().flatten();
+    return std::vector<float>(flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel());
+  };
+  for (std::size_t i = 0; i < folded.weights.size(); ++i) {
+    if (!has_weights(folded.deployment.ops[i])) continue;
+    const auto leaf = [&](const Slot& slot) {
+      return leaves[static_cast<std::size_t>(slot.parameter)].detach();
+    };
+    folded.weights[i].values =
+        values(from_torch(folded.deployment.ops[i], leaf(weight_[i]) * weight_[i].unit));
+    folded.weights[i].bias = values(leaf(bias_[i]) * bias_[i].unit);
+  }
+  return folded;
 }
 
 QuantizedNetwork RoundedNetwork::integer() const {

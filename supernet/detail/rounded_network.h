@@ -41,6 +41,13 @@ class RoundedNetwork {
   // The integer network whose simulation forward() is.
   QuantizedNetwork integer() const;
 
+  // The leaf that holds an operation's weights, [out, in, k, k] in the unit of weight_unit(); -1: it has
+  // none.
+  int weight_leaf(std::size_t op) const { return weight_[op].parameter; }
+  const at::Tensor& weight_unit(std::size_t op) const { return weight_[op].unit; }
+  // The float network that such leaves are.
+  FoldedNetwork real(const std::vector<at::Tensor>& leaves) const;
+
  private:
   // A parameter of the table and what one unit of it is worth.
   struct Slot {

@@ -30,15 +30,14 @@ QuantizedNetwork unit_grids(const FoldedNetwork& folded) {
 }
 
 // The parameters that each group's consumers' weights are.
-std::vector<std::vector<std::size_t>> consumer_leaves(const FoldedNetwork& folded, RoundedNetwork& network,
+std::vector<std::vector<std::size_t>> consumer_leaves(const FoldedNetwork& folded,
+                                                      const RoundedNetwork& network,
                                                       const std::vector<ChannelGroup>& groups) {
   const auto leaf_of = [&](std::int32_t layer) -> std::size_t {
     for (std::size_t i = 0; i < folded.deployment.ops.size(); ++i) {
       const DeployedOp& op = folded.deployment.ops[i];
-      if (op.layer != layer || op.part != DeployedPart::main) continue;
-      const auto& parameters = network.table().parameters();
-      for (std::size_t p = 0; p < parameters.size(); ++p)
-        if (parameters[p].name == "op" + std::to_string(i) + ".weight") return p;
+      if (op.layer == layer && op.part == DeployedPart::main)
+        return static_cast<std::size_t>(network.weight_leaf(i));
     }
     return 0;
   };

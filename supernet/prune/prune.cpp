@@ -113,10 +113,6 @@ std::size_t input_tensor(const Deployment& d, std::int32_t layer) {
   return 0;
 }
 
-}  // namespace
-
-namespace {
-
 // One place where a group's channels are looked at.
 struct Place {
   std::size_t tensor = 0, channels = 0;

@@ -156,37 +156,96 @@ CodedSize coded_size(const Codebook& book) {
           numbers + centres + static_cast<std::int64_t>((bits + 7) / 8)};
 }
 
-CodedNetwork code_weights(FoldedNetwork folded, Coding how, std::size_t centres) {
+namespace {
+
+// The place of weight k of channel c: channels are innermost for depthwise.
+struct ChannelPlaces {
+  std::size_t channels, per;
+  bool last;
+  ChannelPlaces(const DeployedOp& op, const FoldedWeights& w)
+      : channels(w.bias.size()), per(w.values.size() / channels), last(op.kind == DeployedKind::depthwise) {}
+  std::size_t operator()(std::size_t c, std::size_t k) const { return last ? k * channels + c : c * per + k; }
+};
+
+// The size of what has no code: biases, which stay floats.
+void begin_op(CodedNetwork& coded, const FoldedWeights& w) {
+  const auto biases = static_cast<std::int64_t>(4 * w.bias.size());
+  coded.float_bytes += static_cast<std::int64_t>(4 * w.values.size()) + biases;
+  coded.size.fixed += biases;
+  coded.size.huffman += biases;
+}
+
+void add_size(CodedNetwork& coded, const Codebook& book) {
+  const CodedSize size = coded_size(book);
+  coded.size.fixed += size.fixed;
+  coded.size.huffman += size.huffman;
+}
+
+}  // namespace
+
+TernaryWeights ternary_weights(const DeployedOp& op, const FoldedWeights& weights) {
+  const ChannelPlaces at(op, weights);
+  TernaryWeights t{{}, std::vector<float>(at.channels, 0)};
+  std::vector<float> relative = weights.values;
+  for (std::size_t c = 0; c < at.channels; ++c) {
+    float& most = t.magnitudes[c];
+    for (std::size_t k = 0; k < at.per; ++k) most = std::max(most, std::fabs(weights.values[at(c, k)]));
+    if (!(most > 0)) most = 1;
+    for (std::size_t k = 0; k < at.per; ++k) relative[at(c, k)] /= most;
+  }
+  t.book = ternary(relative);
+  return t;
+}
+
+CodedNetwork with_ternary(FoldedNetwork folded, const std::vector<TernaryWeights>& weights) {
   CodedNetwork coded;
   for (std::size_t i = 0; i < folded.weights.size(); ++i) {
     FoldedWeights& w = folded.weights[i];
     if (folded.deployment.ops[i].part == DeployedPart::none) continue;
-    const auto biases = static_cast<std::int64_t>(4 * w.bias.size());
-    coded.float_bytes += static_cast<std::int64_t>(4 * w.values.size()) + biases;
+    begin_op(coded, w);
+    const TernaryWeights& t = weights[i];
+    const ChannelPlaces at(folded.deployment.ops[i], w);
+    for (std::size_t c = 0; c < at.channels; ++c)
+      for (std::size_t k = 0; k < at.per; ++k)
+        w.values[at(c, k)] = t.magnitudes[c] * t.book.centres[t.book.codes[at(c, k)]];
+    add_size(coded, t.book);
+    const auto magnitudes = static_cast<std::int64_t>(4 * t.magnitudes.size());
+    coded.size.fixed += magnitudes;
+    coded.size.huffman += magnitudes;
+  }
+  coded.folded = std::move(folded);
+  return coded;
+}
+
+CodedNetwork code_weights(FoldedNetwork folded, Coding how, std::size_t centres) {
+  if (how == Coding::ternary) {
+    std::vector<TernaryWeights> weights;
+    for (std::size_t i = 0; i < folded.weights.size(); ++i)
+      weights.push_back(folded.deployment.ops[i].part == DeployedPart::none
+                            ? TernaryWeights{}
+                            : ternary_weights(folded.deployment.ops[i], folded.weights[i]));
+    return with_ternary(std::move(folded), weights);
+  }
+  CodedNetwork coded;
+  for (std::size_t i = 0; i < folded.weights.size(); ++i) {
+    FoldedWeights& w = folded.weights[i];
+    if (folded.deployment.ops[i].part == DeployedPart::none) continue;
+    begin_op(coded, w);
     const auto code = [&](std::span<float> values) {
-      const Codebook book = how == Coding::shared    ? share_weights(values, centres)
-                            : how == Coding::ternary ? ternary(values)
-                                                     : binary(values);
+      const Codebook book = how == Coding::shared ? share_weights(values, centres) : binary(values);
       for (std::size_t k = 0; k < values.size(); ++k) values[k] = book.centres[book.codes[k]];
-      const CodedSize size = coded_size(book);
-      coded.size.fixed += size.fixed;
-      coded.size.huffman += size.huffman;
+      add_size(coded, book);
     };
-    coded.size.fixed += biases;
-    coded.size.huffman += biases;
-    if (how != Coding::binary) {
+    if (how == Coding::shared) {
       code(w.values);
       continue;
     }
-    // One scale a channel; channels innermost for depthwise.
-    const std::size_t channels = w.bias.size(), per = w.values.size() / channels;
-    const bool last = folded.deployment.ops[i].kind == DeployedKind::depthwise;
-    std::vector<float> row(per);
-    for (std::size_t c = 0; c < channels; ++c) {
-      const auto at = [&](std::size_t k) { return last ? k * channels + c : c * per + k; };
-      for (std::size_t k = 0; k < per; ++k) row[k] = w.values[at(k)];
+    const ChannelPlaces at(folded.deployment.ops[i], w);
+    std::vector<float> row(at.per);
+    for (std::size_t c = 0; c < at.channels; ++c) {
+      for (std::size_t k = 0; k < at.per; ++k) row[k] = w.values[at(c, k)];
       code(row);
-      for (std::size_t k = 0; k < per; ++k) w.values[at(k)] = row[k];
+      for (std::size_t k = 0; k < at.per; ++k) w.values[at(c, k)] = row[k];
     }
   }
   coded.folded = std::move(folded);

@@ -21,7 +21,16 @@ Codebook share_weights(std::span<const float> values, std::size_t k);
 
 // Trained ternary quantisation's codes (Zhu et al., ICLR 2017): 0 up to 0.05 of the largest magnitude; above
 // and below it the mean of those weights, which is the best there is for these codes.
-Codebook ternary(std::span<const float> values, double threshold = 0.05);
+inline constexpr double kTernaryThreshold = 0.05;
+Codebook ternary(std::span<const float> values, double threshold = kTernaryThreshold);
+
+// Ternary weights of one operation: weight = magnitude of its output channel x centre of its code. The
+// magnitudes stand for the batch norm that folding multiplied into the weights.
+struct TernaryWeights {
+  Codebook book;
+  std::vector<float> magnitudes;  // the largest of each channel before coding, 1 where all are 0
+};
+TernaryWeights ternary_weights(const DeployedOp& op, const FoldedWeights& weights);
 
 // Sign times mean magnitude (XNOR-Net, Rastegari et al. 2016), one scale for all values given.
 Codebook binary(std::span<const float> values);
@@ -44,7 +53,10 @@ struct CodedNetwork {
   CodedSize size;        // weights as coded plus a float bias a channel
   std::int64_t float_bytes = 0;
 };
-// One codebook an operation; binary: one an output channel. `centres`: of shared weights.
+// One codebook an operation; ternary: of ternary_weights(); binary: one an output channel. `centres`: of
+// shared weights.
 CodedNetwork code_weights(FoldedNetwork folded, Coding how, std::size_t centres = 16);
+// The network with these weights, per operation; biases as they are.
+CodedNetwork with_ternary(FoldedNetwork folded, const std::vector<TernaryWeights>& weights);
 
 }  // namespace nas::supernet

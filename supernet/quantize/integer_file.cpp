@@ -86,7 +86,7 @@ bool read_grids(const Json& list, std::size_t count, std::vector<Quantization>& 
 
 // Signed codes of so many bits; the lowest is never written.
 bool read_row(std::string_view& from, const Rows& rows, std::size_t r, QuantizedWeights& w) {
-  const int top = (1 << (rows.bits - 1)) - 1;
+  const int top = largest_code(static_cast<std::int32_t>(rows.bits));
   for (std::size_t k = 0; k < rows.length; ++k) {
     const unsigned byte = static_cast<unsigned char>(from[k * rows.bits / 8]);
     const auto code = static_cast<int>((byte >> (k * rows.bits % 8)) & ((1U << rows.bits) - 1));

@@ -122,7 +122,7 @@ QuantizedWeights quantize_weights(const DeployedOp& op, const FoldedWeights& fro
   QuantizedWeights to;
   const auto channels = static_cast<std::size_t>(op.out.channels);
   const std::size_t per = from.values.size() / channels;
-  const double top = (1 << (op.weight_bits - 1)) - 1;
+  const double top = largest_code(op.weight_bits);
   to.values.resize(from.values.size());
   for (std::size_t o = 0; o < channels; ++o) {
     double most = 0;

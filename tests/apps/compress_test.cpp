@@ -3,7 +3,13 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "devices/profile.h"
+#include "latency/measure/kernel_set.h"
+#include "latency/measure/session.h"
+#include "space/cost.h"
+#include "space/search_space.h"
 #include "tests/apps/program.h"
 
 // hwnas compress as users meet it: a small supernet, trained for a moment, pruned and rounded, exported,
@@ -86,6 +92,91 @@ TEST_F(Compress, TrainsInFewBitsSearchesRatiosAndGoesOnFromWhatItLeft) {
   ASSERT_EQ(hwnas("-f json verify out"), 0) << errors_ << output_;
 }
 
+TEST_F(Compress, PrunesAndProjectsInRoundsAndTrainsTernaryScales) {
+  train();
+  const std::string common = " --run net --images 50 --score-images 16 --calibration mse ";
+  const auto macs_of = [&](const std::string& options) {
+    EXPECT_EQ(hwnas("-f json compress middle" + common + options), 0) << options << errors_;
+    return stages().back()["macs"].get<double>();
+  };
+  // Three rounds end at the counts that one takes.
+  const double once = macs_of("--prune taylor:0.4 --finetune 0.2 --out once");
+  EXPECT_EQ(macs_of("--prune taylor:0.4 --finetune 0.3 --rounds 3 --out rounds"), once);
+  EXPECT_EQ(Json::parse(bytes("rounds/compression.json"))["prune"]["rounds"], 3);
+  EXPECT_NE(bytes("rounds/network.safetensors"), bytes("once/network.safetensors"));
+
+  ASSERT_EQ(hwnas("-f json compress middle" + common + "--rank 0.4 --finetune 0.2 --rounds 2 --out thin"), 0)
+      << errors_;
+  EXPECT_LT(stages().back()["macs"], stages().front()["macs"]);
+  EXPECT_FALSE(Json::parse(bytes("thin/compression.json"))["rank"]["layers"].empty());
+
+  ASSERT_EQ(hwnas("-f json compress middle" + common + "--codes ternary --finetune 0.3 --out ternary"), 0)
+      << errors_;
+  const Json codes = Json::parse(bytes("ternary/compression.json"))["codes"];
+  EXPECT_GT(codes["trained_steps"].get<int>(), 0);
+  EXPECT_LT(codes["fixed_bytes"].get<double>(), codes["float_bytes"].get<double>() / 4);
+  for (const char* folder : {"rounds", "thin", "ternary"}) {
+    const std::string name = folder;
+    ASSERT_EQ(hwnas("-f json export " + name + " --run net --test-images 20 --to c --out out-" + name), 0)
+        << errors_;
+    ASSERT_EQ(hwnas("-f json verify out-" + name), 0) << name << errors_ << output_;
+  }
+}
+
+TEST_F(Compress, MixesBitsUnderTimeAndFlashWhereTheSessionKnowsTheirKernels) {
+  train();
+  const auto device = devices::load_profile("cortex-m4-qemu");
+  ASSERT_TRUE(device);
+  const SearchSpace space = *load_space("tiny", {.classes = 4, .resolutions = {16, 20, 24}});
+  // Fewer bits take more instructions: the less, the more.
+  const auto session = [&](const std::string& name, const std::vector<int>& bits) {
+    std::string text =
+        latency::to_line(latency::SessionInfo{name, device->name, device->fingerprint, "c", "int8",
+                                              "instructions", "tiny", "2026-01-01T00:00:00Z"});
+    std::set<std::string> known;
+    for (const int b : bits) {
+      Network network = space.lower(space.smallest());
+      for (Layer& l : network.layers) l.weight_bits = static_cast<std::uint8_t>(b);
+      for (const Kernel& k : kernels(latency::with_precision(network, {8, 8}), device->fusion)) {
+        if (!known.insert(signature(k)).second) continue;
+        latency::KernelRecord r;
+        r.signature = signature(k);
+        r.n = r.visits = 1;
+        r.median = r.low = r.high = 100 + static_cast<double>(macs(k.anchor).count()) * (1.8 - 0.1 * b);
+        text += latency::to_line(r);
+      }
+    }
+    ASSERT_TRUE(write_file(project_ / (name + ".jsonl"), text));
+  };
+  session("all", {8, 4, 2});
+  session("some", {8, 4});
+  const std::string common =
+      "-f json compress smallest --run net --images 20 --score-images 8 --calibration min_max ";
+  ASSERT_EQ(hwnas(common + "--session all.jsonl --out eight"), 0) << errors_;
+  const double time = stages().back()["latency"], flash = stages().back()["flash"];
+  const auto number = [](double v) { return std::to_string(v); };
+  ASSERT_EQ(hwnas(common + "--session all.jsonl --bits mixed --under flash=" + number(0.6 * flash) +
+                  " --out flash"),
+            0)
+      << errors_;
+  const double slow = stages().back()["latency"];
+  EXPECT_GT(slow, time);
+  const double limit = (slow + 3 * time) / 4;
+  ASSERT_EQ(hwnas(common + "--session all.jsonl --bits mixed --under flash=" + number(0.8 * flash) +
+                  ",latency=" + number(limit) + " --out both"),
+            0)
+      << errors_;
+  EXPECT_LE(stages().back()["latency"].get<double>(), limit);
+  EXPECT_LE(stages().back()["flash"].get<double>(), 0.8 * flash);
+  EXPECT_EQ(hwnas(common + "--session all.jsonl --bits mixed --under flash=" + number(0.7 * flash) +
+                  ",latency=" + number(time) + " --out none"),
+            3);
+  EXPECT_THAT(errors_, HasSubstr("together with the limit on flash"));
+  EXPECT_EQ(hwnas(common + "--session some.jsonl --bits mixed --under latency=1 --out none"), 2);
+  EXPECT_THAT(errors_, HasSubstr("with weights of 2 bits: no "));
+  EXPECT_FALSE(fs::exists(project_ / "none"));
+}
+
 TEST_F(Compress, SaysInOneLineWhatIsWrong) {
   train();
   const auto refused = [&](const std::string& options, int code, const char* why) {
@@ -106,7 +197,11 @@ TEST_F(Compress, SaysInOneLineWhatIsWrong) {
   refused("--bits stage9=4", 2, "stage9");
   refused("--activation-bits 5", 2, "activations of 5 bits");
   refused("--bits mixed", 2, "--under flash");
-  refused("--bits mixed --under flash=1k", 3, "at the fewest bits");
+  refused("--bits mixed --under flash=1k", 3, "flash of the weights must be at most 1024 bytes");
+  refused("--bits mixed --under energy=0.001", 3, "modelled energy must be at most 0.001 microjoules");
+  refused("--under energy=1 --energy nowhere", 2, "nowhere");
+  refused("--prune l1:uniform --under macs=1k", 3,
+          "no uniform ratio holds the limit: macs must be at most 1000");
   refused("--bits 4 --under flash=2k", 3, "too many");
   refused("--rank 1.5", 2, "--rank");
   refused("--mask 4:4", 2, "a mask must be");

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "space/base/file.h"
+#include "space/base/folder.h"
 #include "space/base/hash.h"
 #include "space/base/result.h"
 #include "space/base/rng.h"
@@ -125,6 +126,33 @@ TEST(File, IsReplacedWholeOrNotAtAll) {
   EXPECT_FALSE(read_file(folder));
   EXPECT_THAT(read_file(path, 2).error().message, testing::HasSubstr("holds 3 bytes; at most 2"));
   std::filesystem::remove_all(folder);
+}
+
+TEST(Folder, AppearsWholeOrNotAtAll) {
+  namespace fs = std::filesystem;
+  const auto parent = fs::temp_directory_path() / "hwnas-folder-test";
+  fs::remove_all(parent);
+  const auto failed = write_folder(parent / "out", [&](const fs::path& beside) -> Result<void> {
+    EXPECT_FALSE(fs::exists(parent / "out"));
+    NAS_CHECK(write_file(beside / "first", "1"));
+    return usage_error("the second file cannot be made");
+  });
+  EXPECT_THAT(failed.error().message, testing::HasSubstr("second file"));
+  EXPECT_TRUE(fs::is_empty(parent));
+  // What a killed run left behind does not get in.
+  const auto fill = [](const fs::path& beside) { return write_file(beside / "deep" / "file", "1"); };
+  fs::path left;
+  ASSERT_FALSE(write_folder(parent / "out", [&](const fs::path& beside) -> Result<void> {
+    left = beside;
+    return usage_error("stop");
+  }));
+  ASSERT_TRUE(write_file(left / "stale", "old"));
+  ASSERT_TRUE(write_folder(parent / "out", fill));
+  EXPECT_EQ(*read_file(parent / "out" / "deep" / "file"), "1");
+  EXPECT_FALSE(fs::exists(parent / "out" / "stale"));
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_THAT(write_folder(parent / "out", fill).error().message, testing::HasSubstr("exists already"));
+  fs::remove_all(parent);
 }
 
 TEST(Sha256, MatchesThePublishedVector) {

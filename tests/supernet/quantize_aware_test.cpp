@@ -7,11 +7,14 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
+#include <set>
 
 #include "devices/codegen/network.h"
 #include "supernet/detail/rounded_network.h"
 #include "supernet/detail/step.h"
+#include "supernet/detail/ternary_function.h"
 #include "supernet/quantize/simulation.h"
+#include "supernet/trained_ternary.h"
 #include "tests/export/random_network.h"
 
 namespace nas::supernet {
@@ -269,6 +272,68 @@ TEST(QuantizeAware, RefusesOtherResolutionsAndStopsWhenToldTo) {
   options.on_step = [](std::int64_t, std::int64_t, double) { return false; };
   EXPECT_THAT(train_quantized(m.report.folded, m.quantized, stream_of(m, 4), options).error().message,
               testing::HasSubstr("stopped at step 1"));
+}
+
+// Values and gradients of equations 7 and 8 written out.
+TEST(TernaryWeights, ScalesAndWeightsHaveTheGradientsOfTrainedTernaryQuantisation) {
+  const at::Tensor x = at::tensor({0.9, -0.02, 0.03, -0.7, 2.0, 0.11, -3.0, -0.1}, at::kDouble)
+                           .view({2, 4, 1, 1})
+                           .set_requires_grad(true);
+  const at::Tensor m = at::tensor({1.0, 4.0}, at::kDouble).view({2, 1, 1, 1});
+  const at::Tensor p = at::tensor({0.8}, at::kDouble).set_requires_grad(true);
+  const at::Tensor n = at::tensor({0.5}, at::kDouble).set_requires_grad(true);
+  const at::Tensor y = ternary_apply(x, m, p, n);
+  const std::vector<double> expected{0.8, 0, 0, -0.5, 3.2, 0, -2.0, 0};
+  const at::Tensor g = at::tensor({1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0}, at::kDouble).view({2, 4, 1, 1});
+  const auto found = torch::autograd::grad({y}, {x, p, n}, {g});
+  const std::vector<double> gx{0.8, 2, 3, 2.0, 4.0, 6, 3.5, 8};
+  for (std::size_t i = 0; i < 8; ++i) {
+    EXPECT_DOUBLE_EQ(y.contiguous().data_ptr<double>()[i], expected[i]) << i;
+    EXPECT_DOUBLE_EQ(found[0].contiguous().data_ptr<double>()[i], gx[i]) << i;
+  }
+  EXPECT_DOUBLE_EQ(found[1].item<double>(), 1 + 5 * 4);
+  EXPECT_DOUBLE_EQ(found[2].item<double>(), -(4 + 7 * 4));
+}
+
+double distance(const Made& m, const FoldedNetwork& other) {
+  return relative_error(outputs(FloatExecutor(m.folded), m.images), outputs(FloatExecutor(other), m.images));
+}
+
+TEST(TernaryWeights, TrainedScalesBringTheAnswersNearerAndLeaveThreeValuesAChannel) {
+  const Made m = made("tiny", 16, 16);
+  QuantizeAwareOptions options;
+  options.steps = 30;
+  options.learning_rate = 0.3;
+  const auto trained = train_ternary(m.report.folded, m.quantized, stream_of(m, 8), options);
+  ASSERT_TRUE(trained) << to_string(trained.error());
+  const CodedNetwork plain = code_weights(m.report.folded, Coding::ternary);
+  EXPECT_LT(distance(m, trained->folded), 0.8 * distance(m, plain.folded));
+  EXPECT_EQ(trained->size.fixed, plain.size.fixed);
+  bool different_sides = false;
+  for (std::size_t i = 0; i < trained->folded.weights.size(); ++i) {
+    const FoldedWeights& w = trained->folded.weights[i];
+    const std::size_t channels = w.bias.size();
+    const bool last = m.folded.deployment.ops[i].kind == DeployedKind::depthwise;
+    for (std::size_t c = 0; c < channels; ++c) {
+      std::set<float> values;
+      const std::size_t per = w.values.size() / channels;
+      for (std::size_t k = 0; k < per; ++k) values.insert(w.values[last ? k * channels + c : c * per + k]);
+      values.insert(0);
+      ASSERT_LE(values.size(), 3U) << "operation " << i << " channel " << c;
+      different_sides |= values.size() == 3 && *values.begin() != -*values.rbegin();
+    }
+  }
+  EXPECT_TRUE(different_sides);
+  for (const int threads : {1, 3}) {
+    const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                    static_cast<std::size_t>(threads));
+    options.steps = 3;
+    const auto a = train_ternary(m.report.folded, m.quantized, stream_of(m, 8), options);
+    static std::vector<float> first;
+    const auto& values = a->folded.weights.front().values;
+    if (first.empty()) first = values;
+    EXPECT_EQ(values, first);
+  }
 }
 
 }  // namespace
