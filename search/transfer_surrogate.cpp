@@ -85,7 +85,8 @@ class TransferFitter {
   Result<learn::Linear> fit(const std::vector<std::size_t>& rows, bool of_rest) const {
     std::vector<double> target;
     for (const std::size_t i : rows) target.push_back(of_rest ? y_[i] - base_[i] : y_[i]);
-    const std::vector<double> lambdas{1e-3, 1e-2, 1e-1, 1};
+    // Few networks tell little: with the strongest only their mean is left.
+    const std::vector<double> lambdas{1e-3, 1e-2, 1e-1, 1, 10, 100, 1000};
     return learn::fit_ridge_best(learn::take_rows(x_, rows), target, lambdas);
   }
 

@@ -99,7 +99,8 @@ search::Evaluator evaluator_of(const SearchSpace& space, const supernet::Network
       {{"loss", "", search::Source::measured}, {"cost", "", search::Source::modelled}},
       search::ThreadSafety::one_at_a_time,
       nullptr};
-  evaluator.score = [&](std::span<const Genotype> batch, double, search::Scores& scores) {
+  evaluator.score = [&space, &cost, limit, &loss, &measured](std::span<const Genotype> batch, double,
+                                                             search::Scores& scores) {
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const auto c = cost(space.lower(batch[i]));
       if (!c) throw std::runtime_error(c.error().message);

@@ -73,6 +73,8 @@ TEST_F(Compress, TrainsInFewBitsSearchesRatiosAndGoesOnFromWhatItLeft) {
   const Json record = Json::parse(bytes("pruned/compression.json"));
   EXPECT_LE(record["ratio_search"]["loss"].get<double>(),
             record["ratio_search"]["loss_uniform"].get<double>());
+  EXPECT_LT(record["ratio_search"]["loss"].get<double>(), 10);  // a measured one
+  EXPECT_GE(record["ratio_search"]["evaluations"].get<int>(), 12);
   ASSERT_EQ(
       hwnas(
           "-f json compress pruned --run net --bits 4 --qat 0.3 --finetune 0.2 --images 50 --calibration mse "
