@@ -2,8 +2,10 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/export_forms.h"
@@ -25,6 +27,14 @@ struct ExportOptions {
   StageProgress progress;             // of training, where the stage asks for some
   std::string patches = "off";        // of the C code: windows a side, or "auto": as the device's RAM needs
   std::int64_t test_images = 0;       // 0: all of the test split
+  bool quiet = false;                 // no progress of a front
+  // Called with every record as soon as its folder is there.
+  std::function<Result<void>(const nlohmann::ordered_json&)> finished = {};
+};
+
+struct ExportOutcome {
+  std::vector<nlohmann::ordered_json> records;           // one a folder
+  std::vector<std::pair<std::string, Error>> too_large;  // networks of a front that the device cannot hold
 };
 
 // Files of an export: path inside the folder -> content.
@@ -32,7 +42,8 @@ using ExportFiles = std::map<std::string, std::string>;
 
 // Extracts, quantises and writes one folder a network; a record each holds the folder and the metrics of its
 // manifest. Fails (usage) naming the layer where a form that was asked for does not exist, and (infeasible)
-// when the device is too small, with the excess and the layer; a folder that is there is whole.
-Result<std::vector<nlohmann::ordered_json>> export_networks(const ExportOptions& options);
+// when the device is too small for all of them, with the excess and the layer; a folder that is there is
+// whole.
+Result<ExportOutcome> export_networks(const ExportOptions& options);
 
 }  // namespace nas::apps

@@ -7,6 +7,7 @@
 #include "apps/export.h"
 #include "apps/export/manifest.h"
 #include "apps/export_ledger.h"
+#include "apps/progress.h"
 #include "apps/quantize_commands.h"
 #include "space/base/file.h"
 #include "space/base/folder.h"
@@ -25,13 +26,17 @@ bool wants_integers(const std::vector<std::string>& forms) {
          });
 }
 
+// The same bytes that are there already are kept.
 Result<void> write_export(const fs::path& out, const ExportFiles& files) {
+  std::string sums;
+  for (const auto& [name, content] : files) sums += sha256(content) + "  " + name + "\n";
+  std::error_code ignored;
+  if (fs::exists(out / "SHA256SUMS", ignored)) {
+    const auto there = read_file(out / "SHA256SUMS");
+    if (there && *there == sums) return {};
+  }
   return write_folder(out, [&](const fs::path& beside) -> Result<void> {
-    std::string sums;
-    for (const auto& [name, content] : files) {
-      NAS_CHECK(write_file(beside / name, content));
-      sums += sha256(content) + "  " + name + "\n";
-    }
+    for (const auto& [name, content] : files) NAS_CHECK(write_file(beside / name, content));
     return write_file(beside / "SHA256SUMS", sums);
   });
 }
@@ -137,36 +142,45 @@ Result<Record> export_one(const ExportSource& source, const std::string& network
 
 }  // namespace
 
-Result<std::vector<Record>> export_networks(const ExportOptions& o) {
+Result<ExportOutcome> export_networks(const ExportOptions& o) {
   for (const std::string& form : o.forms) NAS_CHECK(check_form(form));
   std::error_code ignored;
   if (fs::exists(fs::path(o.out) / "SHA256SUMS", ignored))
     return usage_error("is an exported folder already", o.out);
-  const bool inside = o.networks.size() > 1 || o.out.ends_with('/') || fs::is_directory(o.out, ignored);
+  const bool front = o.networks.size() > 1;
+  const bool inside = front || o.out.ends_with('/') || fs::is_directory(o.out, ignored);
   NAS_TRY(source, ExportSource::open(o.run));
-  std::vector<Record> records;
+  ExportOutcome outcome;
+  Progress progress("networks exported", o.networks.size(), o.quiet || !front);
   for (const std::string& network : o.networks) {
-    NAS_TRY(record, export_one(source, network, o, inside));
-    records.push_back(std::move(record));
+    const auto record = export_one(source, network, o, inside);
+    if (record) {
+      if (o.finished) NAS_CHECK(o.finished(*record));
+      outcome.records.push_back(*record);
+    } else if (front && record.error().kind == ErrorKind::infeasible) {
+      outcome.too_large.emplace_back(network, record.error());
+    } else {
+      return record.error();
+    }
+    progress.update(outcome.records.size() + outcome.too_large.size());
   }
-  return records;
+  if (outcome.records.empty()) return outcome.too_large.front().second;
+  return outcome;
 }
 
 namespace {
 
-// Every export in the project's store.
-Result<void> keep_all(const Context& context, const ExportOptions& o, const std::string& asked,
-                      const std::vector<Record>& records) {
+// An export in the project's store.
+Result<void> keep(const Context& context, const ExportOptions& o, const std::string& asked,
+                  const Record& record) {
   TrainConfig config;
   NAS_CHECK(read_train_config(o.run + "/config.json", config));
   SpaceOverrides as_trained;
-  as_trained.classes = records.front()["classes"].get<int>();
+  as_trained.classes = record["classes"].get<int>();
   as_trained.resolutions = config.resolutions;
   NAS_TRY(space, load_space(config.space, as_trained));
-  for (const Record& record : records) {
-    NAS_TRY(genotype, space.parse(record["genotype"].get<std::string>()));
-    keep_export(context, space, genotype, record["folder"].get<std::string>(), asked);
-  }
+  NAS_TRY(genotype, space.parse(record["genotype"].get<std::string>()));
+  keep_export(context, space, genotype, record["folder"].get<std::string>(), asked);
   return {};
 }
 
@@ -177,12 +191,18 @@ Result<int> run_export(const Context& context, ExportOptions o, const std::strin
   o.networks = networks;
   o.device_folder = (fs::path(context.project) / "devices").string();
   if (o.out.empty()) o.out = (fs::path(context.project) / "exports/").string();
-  NAS_TRY(records, export_networks(o));
-  NAS_CHECK(keep_all(context, o, asked, records));
-  std::vector<Column> columns{{"folder", "folder"},           {"top1_float", "top-1, float"},
-                              {"top1_int8", "top-1, int8"},   {"top1_agreement", "same answer"},
-                              {"test_images", "test images"}, {"macs", "MACs"},
-                              {"arena", "arena", "bytes"},    {"constants", "constants", "bytes"},
+  o.quiet = context.quiet;
+  o.finished = [&](const Record& record) { return keep(context, o, asked, record); };
+  NAS_TRY(outcome, export_networks(o));
+  const std::vector<Record>& records = outcome.records;
+  std::vector<Column> columns{{"folder", "folder"},
+                              {"top1_float", "top-1, float"},
+                              {"top1_int8", "top-1, int8"},
+                              {"top1_agreement", "same answer"},
+                              {"test_images", "test images"},
+                              {"macs", "MACs"},
+                              {"arena", "arena", "bytes"},
+                              {"constants", "constants", "bytes"},
                               {"instructions", "instructions an image"}};
   if (o.stage.qat > 0)
     columns.insert(columns.begin() + 1, Column{"top1_before_qat", "top-1, float, before --qat"});
@@ -198,6 +218,8 @@ Result<int> run_export(const Context& context, ExportOptions o, const std::strin
     if (record["guesses"].get<bool>())
       std::fprintf(stderr, "warning: %s is right as often as guessing would be; was it trained?\n",
                    record["genotype"].get<std::string>().c_str());
+  for (const auto& [network, error] : outcome.too_large)
+    std::fprintf(stderr, "not exported: %s: %s\n", network.c_str(), to_string(error).c_str());
   if (!context.quiet)
     for (const auto& [form, why] : records.front()["left_out"].items())
       std::fprintf(stderr, "left out: %s\n", why.get<std::string>().c_str());

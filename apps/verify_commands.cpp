@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 
 #include "apps/command.h"
 #include "apps/export_ledger.h"
+#include "apps/progress.h"
 #include "apps/project_sessions.h"
 #include "apps/verify.h"
 #include "devices/profile.h"
@@ -57,21 +59,48 @@ Result<int> show_operations(const Context& context, const VerifyOptions& o) {
   return 0;
 }
 
-Result<int> run_verify(const Context& context, const VerifyOptions& o, const TorchForms& torch) {
+// A folder's rows, kept in the store; an error where nothing ran or a form differs.
+Result<void> verify_one(const Context& context, const VerifyOptions& o, const TorchForms& torch, bool several,
+                        std::vector<Record>& all) {
   NAS_TRY(rows, verify_folder(o, torch, cache_folder()));
   keep_verification(context, o.folder, rows);
+  std::string differs;
+  bool ran = false;
+  for (Record& row : rows) {
+    if (row["state"] == "differs")
+      differs += (differs.empty() ? "" : "; ") + row["runtime"].get<std::string>();
+    ran = ran || row["state"] == "equal";
+    Record shown = several ? Record{{"folder", o.folder}} : Record::object();
+    shown.update(row);
+    all.push_back(std::move(shown));
+  }
+  if (!differs.empty())
+    return Error{"the exported forms do not compute the same: " + differs, o.folder, ErrorKind::verification};
+  if (!ran) return Error{"no runtime could run the export", o.folder, ErrorKind::verification};
+  return {};
+}
+
+Result<int> run_verify(const Context& context, VerifyOptions o, const std::vector<std::string>& folders,
+                       const TorchForms& torch) {
+  std::vector<Record> rows;
+  std::vector<Error> errors;
+  {
+    Progress progress("folders verified", folders.size(), context.quiet || folders.size() == 1);
+    for (std::size_t i = 0; i < folders.size(); ++i) {
+      o.folder = folders[i];
+      const auto verified = verify_one(context, o, torch, folders.size() > 1, rows);
+      if (!verified) errors.push_back(verified.error());
+      progress.update(i + 1);
+    }
+  }
   std::vector<Column> columns{{"runtime", "runtime"}, {"state", "outputs"}};
+  if (folders.size() > 1) columns.insert(columns.begin(), Column{"folder", "folder"});
   if (!o.run.empty()) columns.push_back({"top1", "top-1"});
   columns.insert(columns.end(), {{"instructions", "instructions an image"}, {"note", "note"}});
-  print_records(context, columns, rows);
-  bool ran = false;
-  for (const Record& r : rows) {
-    if (r["state"] == "differs")
-      return Error{"the exported forms do not compute the same", o.folder, ErrorKind::verification};
-    ran = ran || r["state"] == "equal";
-  }
-  if (!ran) return Error{"no runtime could run the export", o.folder, ErrorKind::verification};
-  return 0;
+  if (!rows.empty()) print_records(context, columns, rows);
+  if (errors.empty()) return 0;
+  for (std::size_t i = 1; i < errors.size(); ++i) std::fprintf(stderr, "%s\n", to_string(errors[i]).c_str());
+  return errors.front();
 }
 
 }  // namespace
@@ -85,9 +114,11 @@ std::string cache_folder() {
 void add_verify_commands(CLI::App& app, Context& context, const TorchForms& torch) {
   auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = add_command(
-      app, "verify", "Prove that an exported folder computes what it should, everywhere it can run",
-      {"hwnas verify exports/middle", "hwnas verify exports/middle --operations mps2-an386 --session m4"});
-  command->add_option("DIR", options->folder, "An exported folder")->required();
+      app, "verify", "Prove that exported folders compute what they should, everywhere they can run",
+      {"hwnas verify exports/middle", "hwnas verify exports/front/*",
+       "hwnas verify exports/middle --operations mps2-an386 --session m4"});
+  auto folders = std::make_shared<std::vector<std::string>>();
+  command->add_option("DIR", *folders, "Exported folders")->required();
   command->add_option("--run", options->run,
                       "The training run it came from: every form's accuracy on its test images");
   command->add_option("--test-images", options->test_images, "At most so many of them; 0: all")
@@ -96,14 +127,21 @@ void add_verify_commands(CLI::App& app, Context& context, const TorchForms& torc
                       "Count every operation's instructions on this emulated board, instead");
   command->add_option("--session", options->session,
                       "With --operations: what this session's latency table predicts");
-  command->callback([&context, options, torch] {
-    context.action = [&context, options, torch]() -> Result<int> {
-      if (!options->board.empty()) return show_operations(context, *options);
-      const bool uses_torch = fs::exists(fs::path(options->folder) / "model.safetensors") ||
-                              fs::exists(fs::path(options->folder) / "model.ts.pt");
+  command->callback([&context, options, folders, torch] {
+    context.action = [&context, options, folders, torch]() -> Result<int> {
+      if (!options->board.empty()) {
+        if (folders->size() > 1)
+          return usage_error("--operations takes one folder, found " + std::to_string(folders->size()));
+        options->folder = folders->front();
+        return show_operations(context, *options);
+      }
+      const bool uses_torch = std::ranges::any_of(*folders, [](const std::string& folder) {
+        return fs::exists(fs::path(folder) / "model.safetensors") ||
+               fs::exists(fs::path(folder) / "model.ts.pt");
+      });
       // Comes back only where that program is not there: those forms are then named as not run.
       if (uses_torch && !has_torch()) (void)continue_with_torch(context);
-      return run_verify(context, *options, torch);
+      return run_verify(context, *options, *folders, torch);
     };
   });
 }

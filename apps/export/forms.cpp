@@ -39,17 +39,18 @@ OnnxMetadata onnx_metadata(const Subject& s, const FormFacts& facts) {
   return {s.trained.provenance.space, facts.metadata};
 }
 
+// Where nothing fits the device: what needs least, which the check of the device's sizes then refuses.
 Result<devices::codegen::PatchStage> patches_of(const Subject& s, const FormFacts& facts,
                                                 const devices::codegen::CodegenOptions& options) {
+  using devices::codegen::choose_patches;
   if (facts.patches == "off") return devices::codegen::PatchStage{};
-  if (facts.patches != "auto")
-    return devices::codegen::choose_patches(*s.quantized, options, std::stoi(facts.patches));
-  if (!facts.device || !facts.device->ram_bytes)
+  const auto ram = facts.device ? facts.device->ram_bytes : std::nullopt;
+  const std::int32_t grid = facts.patches == "auto" ? 0 : std::stoi(facts.patches);
+  if (grid == 0 && !ram)
     return usage_error("--patches auto needs a --device whose profile says how much RAM it has");
-  const auto fits = devices::codegen::choose_patches(*s.quantized, options, 0, *facts.device->ram_bytes);
-  if (!fits && fits.error().kind == ErrorKind::infeasible)
-    return devices::codegen::PatchStage{};  // whole, which the check of the device's sizes then refuses
-  return fits;
+  const auto fits = choose_patches(*s.quantized, options, grid, ram);
+  const bool nothing = !fits && fits.error().kind == ErrorKind::infeasible;
+  return nothing ? choose_patches(*s.quantized, options, grid) : fits;
 }
 
 Result<void> write_c(const Subject& s, const FormFacts& facts, Forms& forms) {

@@ -1,36 +1,18 @@
 #include "apps/export/measure.h"
 
+#include <tbb/parallel_for.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "apps/integer_runner.h"
 #include "apps/verify.h"
+#include "apps/verify/host_c.h"
 #include "apps/verify/instructions.h"
-#include "devices/emulator/qemu.h"
 #include "supernet/evaluate.h"
 
 namespace nas::apps {
 namespace {
-
-using devices::emulator::Emulator;
-using devices::emulator::Program;
-
-// Runs every image of in.bin, writes the outputs after each other.
-constexpr const char* kStreamMain = R"(
-#include <stdio.h>
-#include "nas_board.h"
-#include "net.h"
-static int8_t arena[NET_ARENA_BYTES] __attribute__((aligned(16)));
-int nas_main(void) {
-  FILE *in = fopen("in.bin", "rb"), *out = fopen("out.bin", "wb");
-  if (!in || !out) return 1;
-  while (fread(net_input(arena), 1, NET_INPUT_BYTES, in) == NET_INPUT_BYTES) {
-    net_run(arena);
-    if (fwrite(net_output(arena), 1, NET_OUTPUTS, out) != NET_OUTPUTS) return 2;
-  }
-  fclose(in);
-  return fclose(out);
-}
-)";
 
 template <class T>
 std::size_t argmax(const T* values, std::size_t n) {
@@ -40,29 +22,24 @@ std::size_t argmax(const T* values, std::size_t n) {
 // All int8 outputs, image after image.
 Result<std::string> int8_outputs(const Subject& s, const devices::codegen::GeneratedNetwork* made,
                                  const LabelledImages& test) {
-  std::string inputs;
-  for (const Image& image : test.images) {
-    const auto q = on_grid(image, s.quantized->tensors[0]);
-    inputs.append(q.begin(), q.end());
-  }
   if (made != nullptr) {
-    const Emulator here(cache_folder());
-    const Program program{{{"net.h", made->header}, {"net.c", made->source}, {"main.c", kStreamMain}},
-                          {"-std=c99", "-O3", "-march=native"}};
-    if (const auto built = here.build_host(program)) {
-      devices::emulator::RunOptions options;
-      options.timeout = std::chrono::hours(2);
-      options.files["in.bin"] = inputs;
-      options.wanted = {"out.bin"};
-      NAS_TRY(run, here.run_host(*built, options));
-      return run.files.at("out.bin");
+    std::string inputs;
+    for (const Image& image : test.images) {
+      const auto q = on_grid(image, s.quantized->tensors[0]);
+      inputs.append(q.begin(), q.end());
     }
+    const auto program = HostC::build(made->header, made->source, cache_folder());
+    if (program)
+      return program->run(inputs, static_cast<std::size_t>(s.quantized->deployment.input.elements()));
   }
+  NAS_TRY(runner, IntegerRunner::make(*s.quantized));
+  std::vector<std::vector<std::int8_t>> rows(test.images.size());
+  tbb::parallel_for(std::size_t{0}, rows.size(), [&](std::size_t i) {
+    const auto q = on_grid(test.images[i], s.quantized->tensors[0]);
+    rows[i] = runner.run(std::span<const std::int8_t>(q));
+  });
   std::string outputs;
-  for (const Image& image : test.images) {
-    NAS_TRY(out, devices::codegen::run_reference(*s.quantized, on_grid(image, s.quantized->tensors[0])));
-    outputs.append(out.begin(), out.end());
-  }
+  for (const auto& row : rows) outputs.append(row.begin(), row.end());
   return outputs;
 }
 

@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "apps/verify/forms.h"
+#include "apps/verify/host_c.h"
 #include "devices/emulator/qemu.h"
 #include "space/base/file.h"
 
@@ -103,6 +104,10 @@ Result<CProgram> c_program(const ExportedFolder& folder, const FormImages& image
   return c;
 }
 
+float real_logit(const ExportedFolder& folder, char q) {
+  return static_cast<float>(folder.output_scale * (static_cast<std::int8_t>(q) - folder.output_zero));
+}
+
 FormRun form_of(const ExportedFolder& folder, const std::string& name, const CProgram& c,
                 const Result<EmulatedRun>& run) {
   FormRun form{name, FormKind::integer, {}, {}, {}, 0};
@@ -111,49 +116,70 @@ FormRun form_of(const ExportedFolder& folder, const std::string& name, const CPr
     return form;
   }
   for (std::size_t i = 0; i < c.images; ++i)
-    for (const char q : run->files.at(file_name("ou", i)))
-      form.logits.push_back(
-          static_cast<float>(folder.output_scale * (static_cast<std::int8_t>(q) - folder.output_zero)));
+    for (const char q : run->files.at(file_name("ou", i))) form.logits.push_back(real_logit(folder, q));
   for (std::size_t i = 0; i < c.shown.size(); ++i)
     form.tensors.push_back(c.shown[i] ? run->files.at(file_name("te", i)) : std::string());
   if (!run->regions.empty()) form.instructions = static_cast<double>(run->regions.front().total);
   return form;
 }
 
+// All images in few processes; shows no tensors.
+FormRun stream_here(const ExportedFolder& folder, const FormImages& images, const std::string& cache) {
+  FormRun form{"C, this machine", FormKind::integer, {}, {}, {}, 0};
+  const auto outputs = [&]() -> Result<std::string> {
+    NAS_TRY(header, read_file(folder.path / "c/net.h", std::uint64_t{1} << 28));
+    NAS_TRY(source, read_file(folder.path / "c/net.c", std::uint64_t{1} << 28));
+    NAS_TRY(program, HostC::build(header, source, cache));
+    std::string inputs;
+    for (std::size_t i = 0; i < images.count; ++i) inputs += int8_rows(images, folder, i);
+    return program.run(inputs, static_cast<std::size_t>(folder.input.elements()));
+  }();
+  if (!outputs)
+    form.note = outputs.error().message;
+  else
+    for (const char q : *outputs) form.logits.push_back(real_logit(folder, q));
+  return form;
+}
+
 }  // namespace
 
-std::vector<FormRun> run_c_forms(const ExportedFolder& folder, const FormImages& images,
-                                 const std::string& cache, const RunWishes& wishes) {
-  const Emulator emulator(cache);
-  std::vector<FormRun> forms;
+std::vector<FormJob> c_forms(const ExportedFolder& folder, const FormImages& images, const std::string& cache,
+                             const RunWishes& wishes) {
+  std::vector<FormJob> jobs;
+  if (!wishes.tensors) {
+    jobs.push_back([&folder, &images, cache] { return stream_here(folder, images, cache); });
+    return jobs;
+  }
   const auto add = [&](const std::string& name, bool tensors, const auto& execute) {
-    const auto c = c_program(folder, images, images.count, tensors);
-    forms.push_back(c ? form_of(folder, name, *c, execute(*c))
-                      : FormRun{name, FormKind::integer, c.error().message, {}, {}, 0});
+    jobs.push_back([&folder, &images, name, tensors, execute] {
+      const auto c = c_program(folder, images, images.count, tensors);
+      return c ? form_of(folder, name, *c, execute(*c))
+               : FormRun{name, FormKind::integer, c.error().message, {}, {}, 0};
+    });
   };
-  add("C, this machine", wishes.tensors, [&](const CProgram& c) -> Result<EmulatedRun> {
+  const Emulator emulator(cache);
+  add("C, this machine", true, [emulator](const CProgram& c) -> Result<EmulatedRun> {
     NAS_TRY(built, emulator.build_host(c.program));
     return emulator.run_host(built, c.options);
   });
-  if (!wishes.boards) return forms;
   for (const char* name : {"mps2-an386", "mps2-an500", "netduinoplus2"}) {
     const auto board = devices::emulator::find_board(name);
     if (!board) continue;
     add("C, " + board->core + " (" + name + ", emulated)", false,
-        [&](const CProgram& c) -> Result<EmulatedRun> {
-          NAS_TRY(built, emulator.build(*board, c.program));
+        [emulator, board = *board](const CProgram& c) -> Result<EmulatedRun> {
+          NAS_TRY(built, emulator.build(board, c.program));
           RunOptions options = c.options;
           options.count = true;
-          return emulator.run(*board, built, options);
+          return emulator.run(board, built, options);
         });
   }
-  add("C, aarch64 (emulated)", false, [&](const CProgram& c) -> Result<EmulatedRun> {
+  add("C, aarch64 (emulated)", false, [emulator](const CProgram& c) -> Result<EmulatedRun> {
     NAS_TRY(built, emulator.build_aarch64(c.program));
     RunOptions options = c.options;
     options.count = true;
     return emulator.run_aarch64("cortex-a76", built, options);
   });
-  return forms;
+  return jobs;
 }
 
 }  // namespace nas::apps

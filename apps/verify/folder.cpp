@@ -1,7 +1,10 @@
+#include <tbb/parallel_for.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <sstream>
 
 #include "apps/verify/forms.h"
@@ -109,12 +112,20 @@ std::vector<FormRun> run_forms(const ExportedFolder& folder, const FormImages& i
   };
   with_torch("LibTorch", "model.safetensors", torch.libtorch);
   with_torch("TorchScript", "model.ts.pt", torch.torchscript);
-  if (folder.has("model.fp32.onnx")) runs.push_back(run_onnx(folder, "fp32", images, wishes.tensors));
-  if (folder.has("model.fp32.tflite")) runs.push_back(run_tflite(folder, "fp32", images, wishes.tensors));
+  std::vector<FormJob> jobs;
+  const auto add = [&](const char* file, const char* precision, const auto& form) {
+    if (folder.has(file))
+      jobs.push_back([&, precision] { return form(folder, precision, images, wishes.tensors); });
+  };
+  add("model.fp32.onnx", "fp32", run_onnx);
+  add("model.fp32.tflite", "fp32", run_tflite);
   if (folder.has("c/net.c"))
-    for (FormRun& run : run_c_forms(folder, images, cache, wishes)) runs.push_back(std::move(run));
-  if (folder.has("model.int8.onnx")) runs.push_back(run_onnx(folder, "int8", images, wishes.tensors));
-  if (folder.has("model.int8.tflite")) runs.push_back(run_tflite(folder, "int8", images, wishes.tensors));
+    std::ranges::move(c_forms(folder, images, cache, wishes), std::back_inserter(jobs));
+  add("model.int8.onnx", "int8", run_onnx);
+  add("model.int8.tflite", "int8", run_tflite);
+  const std::size_t first = runs.size();
+  runs.resize(first + jobs.size());
+  tbb::parallel_for(std::size_t{0}, jobs.size(), [&](std::size_t i) { runs[first + i] = jobs[i](); });
   return runs;
 }
 

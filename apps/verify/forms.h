@@ -64,18 +64,18 @@ struct TorchForms {
       test_images;
 };
 
-// Every form with a runtime here on the images; boards only when `boards`, tensors of the first image too
-// when `tensors`.
+// What a run of the forms is for.
 struct RunWishes {
-  bool boards = true;
-  bool tensors = true;
+  bool tensors = true;  // the first image's tensors, and emulated boards; else logits of many images, quickly
 };
+// Every form with a runtime here on the images, in the same order for any number of threads.
 std::vector<FormRun> run_forms(const ExportedFolder& folder, const FormImages& images,
                                const TorchForms& torch, const std::string& cache, const RunWishes& wishes);
 
-// The single runtimes.
-std::vector<FormRun> run_c_forms(const ExportedFolder& folder, const FormImages& images,
-                                 const std::string& cache, const RunWishes& wishes);
+// The single runtimes. Those of the C code, to be run while folder and images live.
+using FormJob = std::function<FormRun()>;
+std::vector<FormJob> c_forms(const ExportedFolder& folder, const FormImages& images, const std::string& cache,
+                             const RunWishes& wishes);
 FormRun run_onnx(const ExportedFolder& folder, const std::string& precision, const FormImages& images,
                  bool tensors);
 FormRun run_tflite(const ExportedFolder& folder, const std::string& precision, const FormImages& images,

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 
 #include "apps/verify/forms.h"
@@ -18,9 +19,13 @@ namespace {
 namespace fs = std::filesystem;
 using Record = nlohmann::ordered_json;
 
-// Removed with all that is in it.
+// Removed with all that is in it. Several forms run at once.
 struct WorkFolder {
-  fs::path path = fs::temp_directory_path() / ("hwnas-onnx-" + std::to_string(::getpid()));
+  static std::string unique() {
+    static std::atomic<int> count = 0;
+    return "hwnas-onnx-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+  }
+  fs::path path = fs::temp_directory_path() / unique();
   ~WorkFolder() {
     std::error_code ignored;
     fs::remove_all(path, ignored);

@@ -11,23 +11,31 @@ namespace {
 namespace fs = std::filesystem;
 using Record = nlohmann::ordered_json;
 
-// Every file that SHA256SUMS names has the content it had when it was written.
+// Every file that SHA256SUMS names has the content it had when it was written; all that have not are named.
 Result<void> check_sums(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder / "SHA256SUMS", ignored))
+    return usage_error("is no exported folder: there is no SHA256SUMS", folder.string());
   NAS_TRY(sums, read_file(folder / "SHA256SUMS", 1 << 20));
   std::istringstream lines(sums);
   int files = 0;
+  std::vector<std::pair<std::string, std::string>> bad;
   for (std::string line; std::getline(lines, line); ++files) {
     if (line.size() < 67 || line.find("..") != std::string::npos || line[66] == '/')
       return Error{"SHA256SUMS: not a line of sum and file: \"" + line.substr(0, 80) + "\"", folder.string(),
                    ErrorKind::verification};
     const std::string name = line.substr(66);
-    auto sum = sha256_file(folder / name);
-    if (!sum) return Error{sum.error().message, (folder / name).string(), ErrorKind::verification};
-    if (*sum != line.substr(0, 64))
-      return Error{"was changed after the export", (folder / name).string(), ErrorKind::verification};
+    const auto sum = sha256_file(folder / name);
+    if (!sum)
+      bad.emplace_back(name, fs::exists(folder / name, ignored) ? sum.error().message : "is missing");
+    else if (*sum != line.substr(0, 64))
+      bad.emplace_back(name, "was changed after the export");
   }
   if (files == 0) return Error{"SHA256SUMS names no file", folder.string(), ErrorKind::verification};
-  return {};
+  if (bad.empty()) return {};
+  std::string others;
+  for (std::size_t i = 1; i < bad.size(); ++i) others += "; " + bad[i].first + " " + bad[i].second;
+  return Error{bad[0].second + others, (folder / bad[0].first).string(), ErrorKind::verification};
 }
 
 Record pair_record(const Pair& p) {
@@ -76,7 +84,7 @@ Result<void> add_accuracies(const VerifyOptions& o, const ExportedFolder& folder
                             const std::string& cache, std::vector<Record>& rows) {
   if (!torch.test_images) return Error{"test images need the build with LibTorch", o.run, ErrorKind::device};
   NAS_TRY(images, torch.test_images(o.run, folder, o.test_images));
-  const auto runs = run_forms(folder, images, torch, cache, {.boards = false, .tensors = false});
+  const auto runs = run_forms(folder, images, torch, cache, {.tensors = false});
   for (Record& row : rows)
     for (const FormRun& run : runs)
       if (row["runtime"] == run.name && !run.logits.empty()) {

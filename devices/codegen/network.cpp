@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <optional>
+#include <limits>
 
 #include "devices/codegen/layout.h"
 #include "devices/codegen/reference.h"
@@ -134,7 +134,6 @@ std::int64_t constant_bytes(const NamedKernel& kernel) {
 // A network's kernels and where everything lies.
 struct Planned {
   std::optional<PatchGeometry> patches;
-  std::int64_t extra_macs = 0;  // of patches
   std::vector<NamedKernel> kernels;
   Layout layout;
   ArenaPlan arena;
@@ -156,7 +155,6 @@ Result<Planned> plan_network(const QuantizedNetwork& network, const CodegenOptio
   Planned p;
   if (stage.operations > 0) {
     NAS_TRY(geometry, patch_geometry(network.deployment, stage));
-    p.extra_macs = geometry.macs - geometry.plain_macs;
     p.patches = std::move(geometry);
   }
   const PatchGeometry* patches = p.patches ? &*p.patches : nullptr;
@@ -268,8 +266,16 @@ std::string run_text(const QuantizedNetwork& network, const Planned& p) {
   return c + "}\n";
 }
 
-bool better(std::int64_t macs, std::int64_t arena, std::int64_t best_macs, std::int64_t best_arena) {
-  return macs != best_macs ? macs < best_macs : arena < best_arena;
+// Why there is no stage: `most` bytes asked for, `lowest` the smallest arena in windows.
+Error no_stage(std::int32_t grid, std::int64_t most, std::int64_t whole, std::int64_t lowest) {
+  const std::string n = std::to_string(grid), windows = grid == 0 ? "windows" : n + " x " + n + " windows";
+  if (lowest == std::numeric_limits<std::int64_t>::max())
+    return usage_error("patches: no part of this network can run in " + windows);
+  lowest = std::min(lowest, whole);
+  return Error{"patches: nothing in " + windows + " needs at most " + std::to_string(most) +
+                   " bytes; the smallest arena is " + std::to_string(lowest) + " bytes, " +
+                   std::to_string(lowest - most) + " too many",
+               "", ErrorKind::infeasible};
 }
 
 }  // namespace
@@ -321,36 +327,30 @@ Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network, const
   return made;
 }
 
+Result<std::int64_t> planned_arena(const QuantizedNetwork& network, const CodegenOptions& options,
+                                   const PatchStage& stage) {
+  const auto planned = plan_network(network, options, stage);
+  if (!planned) return planned.error();
+  return planned->arena.size.count();
+}
+
 Result<PatchStage> choose_patches(const QuantizedNetwork& network, const CodegenOptions& options,
-                                  std::int32_t grid, std::int64_t ram) {
-  NAS_TRY(whole, plan_network(network, options, {}));
-  std::int64_t lowest = whole.arena.size.count();
-  if (grid == 0 && lowest <= ram) return PatchStage{};
-  std::optional<PatchStage> best;
-  std::int64_t best_macs = 0, best_arena = 0;
-  for (const std::size_t n : patch_stages(network.deployment)) {
-    const Shape& out = network.deployment.ops[n - 1].out;
-    const std::int32_t most = std::min(out.height, out.width);
-    for (std::int32_t g = grid == 0 ? 2 : grid; g <= std::min(grid == 0 ? 8 : grid, most); ++g) {
-      NAS_TRY(p, plan_network(network, options, {n, g}));
-      const std::int64_t arena = p.arena.size.count(), macs = p.extra_macs;
-      lowest = std::min(lowest, arena);
-      if (grid == 0 && arena > ram) continue;
-      const bool wins =
-          grid == 0 ? better(macs, arena, best_macs, best_arena) : better(arena, macs, best_arena, best_macs);
-      if (best && !wins) continue;
-      best = PatchStage{n, g};
-      best_macs = macs;
-      best_arena = arena;
-    }
+                                  std::int32_t grid, std::optional<std::int64_t> ram) {
+  NAS_TRY(whole, planned_arena(network, options, {}));
+  if (grid == 0 && ram && whole <= *ram) return PatchStage{};
+  const std::int64_t most = ram ? std::min(*ram, whole - 1) : std::numeric_limits<std::int64_t>::max();
+  std::int64_t lowest = std::numeric_limits<std::int64_t>::max(), best_arena = 0;
+  std::optional<PatchCandidate> best;
+  for (const PatchCandidate& c : patch_candidates(network.deployment, grid)) {
+    if (ram && best && c.extra_macs > best->extra_macs) break;  // all that follow cost more
+    NAS_TRY(arena, planned_arena(network, options, c.stage));
+    lowest = std::min(lowest, arena);
+    if (arena > most || (best && arena >= best_arena)) continue;
+    best = c;
+    best_arena = arena;
   }
-  if (best) return *best;
-  if (grid != 0)
-    return usage_error("patches: no part of this network can run in " + std::to_string(grid) + " x " +
-                       std::to_string(grid) + " windows");
-  return Error{"patches: no stage needs at most " + std::to_string(ram) + " bytes; the smallest arena is " +
-                   std::to_string(lowest) + " bytes, " + std::to_string(lowest - ram) + " too many",
-               "", ErrorKind::infeasible};
+  if (best) return best->stage;
+  return no_stage(grid, most, whole, lowest);
 }
 
 Result<std::vector<std::int8_t>> run_reference(const QuantizedNetwork& network,

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,11 +48,16 @@ Result<NamedKernel> kernel_of(const QuantizedNetwork& network, std::size_t index
 Result<GeneratedNetwork> generate_network(const QuantizedNetwork& network, const CodegenOptions& options = {},
                                           const PatchStage& patches = {});
 
-// The patch stage for a number of windows a side: the one with the smallest arena, then the fewest MACs. With
-// `grid` 0 the one with the fewest MACs whose arena is at most `ram` bytes, windows up to 8 a side; whole
-// layers where they fit. Fails (infeasible) naming the smallest arena that there is.
+// Bytes of the arena that generate_network() would say.
+Result<std::int64_t> planned_arena(const QuantizedNetwork& network, const CodegenOptions& options,
+                                   const PatchStage& stage);
+
+// The patch stage with the fewest extra MACs, then the smallest arena, whose arena is at most `ram` bytes and
+// smaller than that of whole layers; without `ram` the one with the smallest arena, then the fewest MACs.
+// `grid`: windows a side; 0: any number, and whole layers where they fit. Fails (infeasible) naming the
+// smallest arena that there is.
 Result<PatchStage> choose_patches(const QuantizedNetwork& network, const CodegenOptions& options,
-                                  std::int32_t grid, std::int64_t ram = 0);
+                                  std::int32_t grid, std::optional<std::int64_t> ram = {});
 
 // Called with the number and the values of every tensor: 0 the input, i + 1 the output of op i.
 using Int8Observer = std::function<void(std::size_t tensor, std::span<const std::int8_t> values)>;

@@ -1,6 +1,7 @@
 #include "devices/codegen/patches.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "devices/codegen/text.h"
 
@@ -223,6 +224,23 @@ Result<PatchGeometry> patch_geometry(const Deployment& d, const PatchStage& stag
                        std::to_string(stage.grid));
   if (auto geometry = geometry_of(d, stage)) return std::move(*geometry);
   return usage_error("patches: the windows of this grid do not fit each other");
+}
+
+std::vector<PatchCandidate> patch_candidates(const Deployment& d, std::int32_t grid) {
+  std::vector<PatchCandidate> all;
+  for (const std::size_t n : patch_stages(d)) {
+    const Shape& out = d.ops[n - 1].out;
+    const std::int32_t most = std::min(out.height, out.width);
+    std::pair<std::int32_t, std::int32_t> size{0, 0};  // of a window: many grids have the same
+    for (std::int32_t g = grid == 0 ? 2 : grid; g <= (grid == 0 ? most : std::min(grid, most)); ++g) {
+      const auto geometry = geometry_of(d, {n, g});
+      if (!geometry || size == std::pair(geometry->rows, geometry->columns)) continue;
+      size = {geometry->rows, geometry->columns};
+      all.push_back({{n, g}, geometry->macs - geometry->plain_macs});
+    }
+  }
+  std::ranges::stable_sort(all, {}, &PatchCandidate::extra_macs);
+  return all;
 }
 
 std::int64_t window_bytes(const PatchGeometry& g, const Deployment& d, std::size_t tensor) {

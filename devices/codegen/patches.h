@@ -52,6 +52,14 @@ std::vector<std::size_t> patch_stages(const Deployment& deployment);
 // Fails on a stage that is none of patch_stages(), and on a grid outside [1, side of its result].
 Result<PatchGeometry> patch_geometry(const Deployment& deployment, const PatchStage& stage);
 
+struct PatchCandidate {
+  PatchStage stage;
+  std::int64_t extra_macs = 0;  // computed twice where windows overlap
+};
+// Every stage with `grid` windows a side (0: with any number from 2 on), those with the fewest extra MACs
+// first.
+std::vector<PatchCandidate> patch_candidates(const Deployment& deployment, std::int32_t grid);
+
 // Bytes of a tensor in a window as it lies in the arena.
 std::int64_t window_bytes(const PatchGeometry& geometry, const Deployment& deployment, std::size_t tensor);
 

@@ -24,10 +24,12 @@ namespace {
 namespace fs = std::filesystem;
 using devices::codegen::Rounding;
 using testing::HasSubstr;
-using testing_support::gap;
+using testing_support::Doubles;
+using testing_support::expect_float_agreement;
 using testing_support::network_count;
 using testing_support::random_images;
 using testing_support::random_network;
+using testing_support::worst_operation;
 
 Result<supernet::TfliteRuntime> runtime() {
   return supernet::TfliteRuntime::open(fs::path(HWNAS_SOURCE_DIR) /
@@ -55,12 +57,11 @@ std::vector<std::int8_t> on_grid(const std::vector<float>& image, const Quantiza
 struct Case {
   const char* space;
   int resolution;
-  double tolerance = 1e-5;  // of the largest logit, float form
+  bool deep = false;
 };
-// TensorFlow Lite's logistic function is a polynomial, and deep random networks of swish carry its error far.
 const Case kCases[] = {{"tiny", 16},          {"cifar-mbv3", 24},        {"mcunet", 48},
                        {"proxylessnas", 32},  {"mnasnet-accel", 32},     {"ofa-mbv3-w1.0", 32},
-                       {"ofa-resnet50d", 32}, {"attentivenas", 32, 1e-4}};
+                       {"ofa-resnet50d", 32}, {"attentivenas", 32, true}};
 
 std::string title(const testing::TestParamInfo<Case>& one) {
   std::string name = one.param.space;
@@ -84,6 +85,21 @@ supernet::TfliteModel with_all_outputs(supernet::TfliteModel model, std::size_t 
       if (model.tensors[t].name == "t" + std::to_string(i)) all.push_back(static_cast<std::int32_t>(t));
   model.outputs = all;
   return model;
+}
+
+// Every tensor of an image, the image first.
+std::vector<Doubles> float_tensors(const supernet::TfliteRuntime& runtime, const supernet::TfliteModel& model,
+                                   const supernet::FoldedNetwork& network, const std::vector<float>& image) {
+  const std::vector<std::string> one{bytes_of(image)};
+  const auto outputs = runtime.run(to_bytes(with_all_outputs(model, network.deployment.ops.size())), one);
+  EXPECT_TRUE(outputs);
+  std::vector<Doubles> tensors{{image.begin(), image.end()}};
+  for (const std::string& bytes : outputs->front()) {
+    const auto values = values_of<float>(bytes);
+    tensors.emplace_back(values.begin(), values.end());
+  }
+  EXPECT_EQ(tensors.size(), network.deployment.ops.size() + 1);
+  return tensors;
 }
 
 class TfliteSpaces : public testing::TestWithParam<Case> {};
@@ -110,10 +126,12 @@ TEST_P(TfliteSpaces, ComputesTheFloatNetworkToRoundingAndTheIntegerOneBitForBit)
       ours.insert(ours.end(), logits.begin(), logits.end());
       theirs.insert(theirs.end(), run.begin(), run.end());
     }
-    const auto apart = gap(ours, theirs, 10);
-    std::printf("%s %d: TensorFlow Lite %.2g\n", GetParam().space, static_cast<int>(index), apart.relative());
-    EXPECT_LE(apart.relative(), GetParam().tolerance) << GetParam().space << " " << index;
-    EXPECT_TRUE(apart.same);
+    const std::string title =
+        std::string(GetParam().space) + " " + std::to_string(index) + ": TensorFlow Lite";
+    expect_float_agreement(*folded, images, ours, theirs, GetParam().deep, title);
+    const double worst = worst_operation(*folded, float_tensors(*tflite, *plain, *folded, images[0]));
+    std::printf("%s: every operation within %.2g of double precision\n", title.c_str(), worst);
+    EXPECT_LE(worst, 2e-6) << title;
 
     const auto quantized = supernet::quantize(*folded, images, {.calibration = supernet::Calibration::mse});
     ASSERT_TRUE(quantized) << to_string(quantized.error());
