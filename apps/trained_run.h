@@ -8,12 +8,13 @@
 
 namespace nas::apps {
 
-// A finished training run: its folder's configuration, images, space and weights.
+// A finished training run: its folder's configuration, images, space and weights; of a run with --network
+// those of that network alone.
 struct TrainedRun {
   TrainConfig config;
   TrainJob job;
   supernet::LoadedSupernet loaded;
-  std::filesystem::path weights;  // the supernet's file
+  std::filesystem::path weights;  // their file
   std::string digest;             // its SHA-256
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <numeric>
 
 namespace nas::search {
@@ -64,22 +65,56 @@ std::vector<double> crowding_distance(const Points& points) {
   return distance;
 }
 
+namespace {
+
+// Whether earlier points, none of which is larger in its first number, hold one that is nowhere larger than a
+// point. In two and three dimensions by what has the smallest last number so far (Kung, Luccio, Preparata
+// 1975).
+class Covered {
+ public:
+  explicit Covered(const Points& points) : points_(points) {}
+
+  // Remembers the point if none covers it.
+  bool or_add(std::size_t i) {
+    if (points_.dimension <= 2) {
+      if (!front_.empty() && weakly_dominates(points_[front_.back()], points_[i])) return true;
+    } else if (points_.dimension == 3) {
+      if (under_stair(points_[i][1], points_[i][2])) return true;
+    } else if (std::ranges::any_of(front_,
+                                   [&](std::size_t f) { return weakly_dominates(points_[f], points_[i]); })) {
+      return true;
+    }
+    front_.push_back(i);
+    return false;
+  }
+  std::vector<std::size_t>& front() { return front_; }
+
+ private:
+  bool under_stair(double y, double z) {
+    auto after = stair_.upper_bound(y);
+    if (after != stair_.begin() && std::prev(after)->second <= z) return true;
+    while (after != stair_.end() && after->second >= z) after = stair_.erase(after);
+    stair_[y] = z;
+    return false;
+  }
+
+  const Points& points_;
+  std::vector<std::size_t> front_;
+  std::map<double, double> stair_;  // second number -> third, which falls as the second grows
+};
+
+}  // namespace
+
 std::vector<std::size_t> non_dominated(const Points& points) {
   std::vector<std::size_t> order(points.size());
   std::iota(order.begin(), order.end(), 0);
   std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) {
     return std::ranges::lexicographical_compare(points[a], points[b]);
   });
-  std::vector<std::size_t> front;
-  for (const std::size_t i : order) {
-    const auto covers = [&](std::size_t f) { return weakly_dominates(points[f], points[i]); };
-    // In two dimensions the last of the front has the smallest second number: it alone needs a look.
-    const bool covered =
-        points.dimension <= 2 ? !front.empty() && covers(front.back()) : std::ranges::any_of(front, covers);
-    if (!covered) front.push_back(i);
-  }
-  std::ranges::sort(front);
-  return front;
+  Covered covered(points);
+  for (const std::size_t i : order) covered.or_add(i);
+  std::ranges::sort(covered.front());
+  return std::move(covered.front());
 }
 
 std::size_t knee_point(const Points& points) {

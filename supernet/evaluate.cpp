@@ -1,5 +1,6 @@
 #include "supernet/evaluate.h"
 
+#include <c10/core/GradMode.h>
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
@@ -90,7 +91,7 @@ Result<std::vector<NormStatistics>> recalibrate(const WeightTable& weights, std:
     run.forward(images_of(weights, batch, 0, batch.size()));
     found[i][static_cast<std::size_t>(b)] = std::move(run.recorded());
   });
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   std::vector<NormStatistics> pooled(networks.size());
   const at::Device device = weights.parameters().front().value.device();
   for (std::size_t i = 0; i < networks.size(); ++i) {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 #include <dlfcn.h>
 #include <malloc.h>
 #include <torch/version.h>
@@ -19,7 +20,7 @@ namespace {
 constexpr double kSlowGemm = 10;  // GFLOP/s of one thread; a tuned BLAS reaches 50 to 120
 
 double measure_gemm() {
-  const at::NoGradGuard guard;
+  const c10::NoGradGuard guard;
   constexpr std::int64_t kSize = 512;
   const at::Tensor a = at::ones({kSize, kSize}), b = at::ones({kSize, kSize});
   double best = 1e9;

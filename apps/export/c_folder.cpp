@@ -110,7 +110,7 @@ net_test: $(FILES) $(HEADERS)
 qemu: mps2-an386 mps2-an500
 
 aarch64: $(FILES) $(HEADERS)
-	aarch64-linux-gnu-gcc -static $(CFLAGS) $(BOARD_SIZES) $(FILES) -o net_test_aarch64
+	aarch64-linux-gnu-gcc -static $(AARCH64_FLAGS) $(BOARD_SIZES) $(FILES) -o net_test_aarch64
 	qemu-aarch64 ./net_test_aarch64
 
 clean:
@@ -130,7 +130,8 @@ std::string board_rules(const Board& board) {
 
 }  // namespace
 
-Result<ExportFiles> c_files(const Subject& s, const devices::codegen::GeneratedNetwork& made) {
+Result<ExportFiles> c_files(const Subject& s, const devices::codegen::GeneratedNetwork& made,
+                            const std::vector<std::string>& aarch64_flags) {
   NAS_TRY(vectors, test_vectors(s));
   ExportFiles files{{"c/net.h", made.header},
                     {"c/net.c", made.source},
@@ -138,7 +139,10 @@ Result<ExportFiles> c_files(const Subject& s, const devices::codegen::GeneratedN
                     {"c/test_main.c", kTestMain},
                     {"c/board/start.c", emulator_file("cortex_m_start.c")},
                     {"c/board/nas_board.h", emulator_file("nas_board.h")}};
-  std::string makefile = kMakefile, phony = "\n.PHONY: test qemu aarch64 clean";
+  std::string flags;
+  for (const std::string& flag : aarch64_flags) flags += " " + flag;
+  std::string makefile = kMakefile + ("\nAARCH64_FLAGS ?=" + flags + "\n"),
+              phony = "\n.PHONY: test qemu aarch64 clean";
   for (const char* name : {"mps2-an386", "mps2-an500", "netduinoplus2"}) {
     NAS_TRY(board, devices::emulator::find_board(name));
     makefile += board_rules(board);

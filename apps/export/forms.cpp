@@ -4,6 +4,7 @@
 
 #include "apps/export/c_folder.h"
 #include "apps/export/layer_in_message.h"
+#include "devices/emulator/qemu.h"
 #include "supernet/evaluate.h"
 #include "supernet/network_json.h"
 #include "supernet/onnx/onnx_writer.h"
@@ -53,12 +54,18 @@ Result<devices::codegen::PatchStage> patches_of(const Subject& s, const FormFact
   return nothing ? choose_patches(*s.quantized, options, grid) : fits;
 }
 
+// Of the device where it is one of that architecture.
+std::vector<std::string> aarch64_flags(const std::optional<devices::DeviceProfile>& device) {
+  return device && device->toolchain.compiler.starts_with("aarch64") ? device->toolchain.flags
+                                                                     : devices::emulator::Program().flags;
+}
+
 Result<void> write_c(const Subject& s, const FormFacts& facts, Forms& forms) {
   const bool large = facts.device && facts.device->kind != "mcu";
   const devices::codegen::CodegenOptions options{.dsp = !large, .neon = large};
   NAS_TRY(patches, patches_of(s, facts, options));
   NAS_TRY(made, devices::codegen::generate_network(*s.quantized, options, patches));
-  NAS_TRY(files, c_files(s, made));
+  NAS_TRY(files, c_files(s, made, aarch64_flags(facts.device)));
   forms.files.merge(files);
   forms.made = std::move(made);
   return {};

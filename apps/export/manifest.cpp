@@ -194,7 +194,10 @@ Record manifest_of(const ExportFacts& f) {
   Record device = nullptr;
   if (f.device)
     device = {
-        {"name", f.device->name}, {"core", f.device->core}, {"profile_fingerprint", f.device->fingerprint}};
+        {"name", f.device->name},
+        {"core", f.device->core},
+        {"profile_fingerprint", f.device->fingerprint},
+        {"compiler", {{"program", f.device->toolchain.compiler}, {"flags", f.device->toolchain.flags}}}};
   return {
       {"schema", 2},
       {"tool", std::string("hwnas ") + version()},

@@ -101,7 +101,8 @@ Result<std::optional<Instructions>> count_instructions(const ExportFiles& files,
   std::map<std::string, std::string> sources;
   for (const char* name : {"net.h", "net.c", "test_vectors.h", "test_main.c"})
     sources[name] = files.at(std::string("c/") + name);
-  NAS_TRY(counted, operation_instructions(std::move(sources), device.transport, operations, cache_folder()));
+  NAS_TRY(counted, operation_instructions(std::move(sources), device.transport, device.toolchain.flags,
+                                          operations, cache_folder()));
   Instructions all{0, std::move(counted)};
   for (const std::uint64_t n : all.operations) all.total += n;
   return std::optional(std::move(all));

@@ -91,6 +91,13 @@ Result<Subject> ExportSource::subject(const std::string& network, const ExportOp
   NAS_TRY(genotype, genotype_named(run_.job.space, network));
   Subject s;
   s.genotype = run_.job.space.text(genotype);
+  if (run_.weights.filename() == "network.safetensors") {
+    NAS_TRY(only, genotype_named(run_.job.space, run_.loaded.provenance.genotype));
+    if (only != genotype)
+      return usage_error(
+          "trained one network only, " + run_.loaded.provenance.genotype + "; found " + network,
+          run_.config.out);
+  }
   Provenance provenance = run_.loaded.provenance;
   provenance.genotype = s.genotype;
   provenance.note = "extracted, statistics recalibrated";

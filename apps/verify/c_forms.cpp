@@ -61,6 +61,18 @@ std::string file_name(const char* prefix, std::size_t n) {
   return name;
 }
 
+// What the device's own compiler is given; the last ones of a kind count.
+std::vector<std::string> aarch64_flags(const Record& manifest) {
+  const Record compiler = manifest.value("/device/compiler"_json_pointer, Record::object());
+  const auto word = [](const Record& r) { return r.is_string() ? r.get<std::string>() : std::string(); };
+  std::vector<std::string> flags;
+  if (!compiler.is_object() || !compiler.contains("flags")) return flags;
+  if (!word(compiler.value("program", Record())).starts_with("aarch64")) return flags;
+  for (const Record& flag : compiler["flags"])
+    if (word(flag).starts_with("-")) flags.push_back(word(flag));
+  return flags;
+}
+
 std::string places_header(const Record& operations) {
   std::string text = "static const int32_t net_places[][2] = {\n";
   for (const Record& row : operations)
@@ -173,12 +185,15 @@ std::vector<FormJob> c_forms(const ExportedFolder& folder, const FormImages& ima
           return emulator.run(board, built, options);
         });
   }
-  add("C, aarch64 (emulated)", false, [emulator](const CProgram& c) -> Result<EmulatedRun> {
-    NAS_TRY(built, emulator.build_aarch64(c.program));
-    RunOptions options = c.options;
-    options.count = true;
-    return emulator.run_aarch64("cortex-a76", built, options);
-  });
+  add("C, aarch64 (emulated)", false,
+      [emulator, flags = aarch64_flags(folder.manifest)](const CProgram& c) -> Result<EmulatedRun> {
+        Program program = c.program;
+        program.flags.insert(program.flags.end(), flags.begin(), flags.end());
+        NAS_TRY(built, emulator.build_aarch64(program));
+        RunOptions options = c.options;
+        options.count = true;
+        return emulator.run_aarch64("cortex-a76", built, options);
+      });
   return jobs;
 }
 

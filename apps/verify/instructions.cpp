@@ -8,11 +8,12 @@ using devices::emulator::EmulatedRun;
 
 Result<std::vector<std::uint64_t>> operation_instructions(std::map<std::string, std::string> files,
                                                           const devices::TransportSpec& where,
+                                                          const std::vector<std::string>& flags,
                                                           std::size_t operations, const std::string& cache) {
-  const devices::emulator::Program program{
-      std::move(files),
-      {"-std=c99", "-O2", "-DNET_BOARD", "-include", "nas_board.h", "-DNET_BEFORE(i)=nas_region_begin();",
-       "-DNET_AFTER(i)=nas_region_end();", "-DNET_NO_REGION"}};
+  devices::emulator::Program program{std::move(files), flags};
+  for (const char* flag : {"-DNET_BOARD", "-include", "nas_board.h", "-DNET_BEFORE(i)=nas_region_begin();",
+                           "-DNET_AFTER(i)=nas_region_end();", "-DNET_NO_REGION"})
+    program.flags.emplace_back(flag);
   const devices::emulator::Emulator emulator(cache);
   EmulatedRun run;
   if (where.kind == devices::TransportKind::qemu_system) {

@@ -3,6 +3,7 @@
 #include "apps/verify.h"
 #include "apps/verify/instructions.h"
 #include "apps/verify/parity.h"
+#include "devices/emulator/qemu.h"
 #include "space/base/file.h"
 
 namespace nas::apps {
@@ -131,7 +132,8 @@ Result<std::vector<Record>> count_operations(const std::string& path, const std:
   devices::TransportSpec where;
   where.kind = devices::TransportKind::qemu_system;
   where.machine = board_name;
-  NAS_TRY(counted, operation_instructions(std::move(sources), where, operations.size(), cache));
+  NAS_TRY(counted, operation_instructions(std::move(sources), where, devices::emulator::Program().flags,
+                                          operations.size(), cache));
   std::uint64_t total = 0;
   std::vector<Record> rows;
   for (std::size_t i = 0; i < operations.size(); ++i) total += counted[i];

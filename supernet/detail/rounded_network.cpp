@@ -1,5 +1,6 @@
 #include "supernet/detail/rounded_network.h"
 
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -364,7 +365,7 @@ FoldedNetwork RoundedNetwork::real(const std::vector<at::Tensor>& leaves) const 
 }
 
 QuantizedNetwork RoundedNetwork::integer() const {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   const std::vector<at::Tensor> now = leaves();
   const auto step = [&](std::size_t grid) {
     return static_cast<double>(step_of(grid_[grid], now).item<float>());

@@ -1,5 +1,7 @@
 #include "supernet/detail/sorting.h"
 
+#include <c10/core/GradMode.h>
+
 #include <algorithm>
 #include <numeric>
 #include <set>
@@ -174,7 +176,7 @@ at::Tensor channel_importance(const at::Tensor& weight, const at::Tensor& scale,
 void sort_channels(WeightTable& weights, const Network& largest, const std::vector<Network>& trained,
                    Sorting criterion, const std::vector<std::vector<at::Tensor>*>& companions) {
   if (criterion == Sorting::none) return;
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   Sorter sorter(weights, largest, trained, criterion, companions);
   std::vector<Chain> chains = find_chains(largest);
   // Consumers first: a later block's importance must not see columns that are about to move, and does not.

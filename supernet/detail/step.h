@@ -1,4 +1,6 @@
 #pragma once
+#include <c10/core/GradMode.h>
+
 #include <functional>
 #include <memory>
 #include <vector>
@@ -72,7 +74,7 @@ class TaskGuard {
   TaskGuard();
 
  private:
-  at::NoGradGuard no_grad_;
+  c10::NoGradGuard no_grad_;
 };
 
 }  // namespace nas::supernet

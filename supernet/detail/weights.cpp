@@ -1,5 +1,6 @@
 #include "supernet/detail/weights.h"
 
+#include <c10/core/GradMode.h>
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
@@ -130,7 +131,7 @@ void WeightTable::allocate(at::Device device) {
 
 void WeightTable::initialise(std::uint64_t seed) {
   tbb::parallel_for(std::size_t{0}, parameters_.size(), [&](std::size_t i) {
-    const at::NoGradGuard no_grad;
+    const c10::NoGradGuard no_grad;
     parameters_[i].value.copy_(initial_value(parameters_[i], seed));
   });
 }

@@ -85,6 +85,30 @@ TEST_F(Export, WritesEveryFormAndVerifyFindsThemEqualUntilAFileIsChanged) {
   EXPECT_THAT(errors_, HasSubstr("net: error: is no exported folder"));
 }
 
+// What a search under the phone's limit promised: its kernels were profiled with these flags.
+TEST_F(Export, TheCodeOfAPhoneIsCountedBuiltAndVerifiedWithThePhonesFlags) {
+  train();
+  const auto counted = [&](const std::string& device) {
+    const std::string out = "for-" + device;
+    EXPECT_EQ(hwnas("export middle --run net --test-images 40 --to c --device " + device + " --out " + out),
+              0)
+        << errors_;
+    return Json::parse(bytes(out + "/manifest.json"))["metrics"]["instructions"]["value"].get<double>();
+  };
+  const double with_dot_products = counted("aarch64-a76-qemu"), without = counted("aarch64-a53-qemu");
+  EXPECT_LT(with_dot_products, 0.8 * without);
+  EXPECT_THAT(bytes("for-aarch64-a76-qemu/c/Makefile"),
+              HasSubstr("AARCH64_FLAGS ?= -std=gnu99 -O3 -march=armv8.2-a+dotprod"));
+  ASSERT_EQ(hwnas("-f json verify for-aarch64-a76-qemu"), 0) << errors_;
+  double verified = 0;
+  for (const Json& row : Json::parse(output_))
+    if (row["runtime"] == "C, aarch64 (emulated)") {
+      EXPECT_EQ(row["state"], "equal");
+      verified = row["instructions"].get<double>();
+    }
+  EXPECT_NEAR(verified, with_dot_products, 0.001 * with_dot_products);
+}
+
 TEST_F(Export, CanBeRepeatedAndCleansUpAfterOneThatWasKilled) {
   train();
   const std::string command =
@@ -121,6 +145,18 @@ TEST_F(Export, FormsAfterQuantisationAwareTrainingComeFromOneSetOfWeights) {
   ASSERT_EQ(hwnas("-f json verify trained"), 0) << errors_ << output_;
   for (const Json& row : Json::parse(output_))
     EXPECT_THAT(row["state"].get<std::string>(), AnyOf("equal", "not run")) << row.dump();
+}
+
+TEST_F(Export, ARunOfOneNetworkExportsItAndNoOther) {
+  ASSERT_EQ(hwnas("-q train --space tiny --data procedural:classes=4,count=400,side=24,difficulty=0.05 "
+                  "--recipe plain "
+                  "--length 0.02 --batch 64 --network smallest --out alone"),
+            0)
+      << errors_;
+  ASSERT_EQ(hwnas("export smallest --run alone --test-images 40 --to safetensors --out one"), 0) << errors_;
+  EXPECT_THAT(bytes("one/manifest.json"), HasSubstr("\"safetensors\""));
+  EXPECT_EQ(hwnas("export largest --run alone --to safetensors --out other"), 2);
+  EXPECT_THAT(errors_, HasSubstr("trained one network only"));
 }
 
 TEST_F(Export, SaysWhatIsWrongAndLeavesNoHalfFolder) {

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
+#include <c10/core/GradMode.h>
 #include <tbb/global_control.h>
 
 #include <sys/resource.h>
@@ -133,7 +134,7 @@ void naive(benchmark::State& state) {
     for (auto& [name, leaf] : reference.leaves) leaf.mutable_grad() = at::Tensor();
     at::Tensor soft;
     {
-      const at::NoGradGuard no_grad;
+      const c10::NoGradGuard no_grad;
       soft = forward(teacher, setup.largest).softmax(1);
     }
     for (const Network& n : setup.steps[at++ % setup.steps.size()]) {
@@ -141,7 +142,7 @@ void naive(benchmark::State& state) {
       const at::Tensor loss = at::cross_entropy_loss(out, labels) - (soft * out.log_softmax(1)).sum(1).mean();
       loss.backward();
     }
-    const at::NoGradGuard no_grad;
+    const c10::NoGradGuard no_grad;
     std::size_t i = 0;
     for (auto& [name, leaf] : reference.leaves) {
       at::Tensor& v = momentum[i++];

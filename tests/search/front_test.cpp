@@ -79,6 +79,26 @@ TEST(NonDominated, KeepsTheFirstOfEqualPoints) {
   EXPECT_THAT(non_dominated({flat, 2}), testing::ElementsAre(0, 1));
 }
 
+TEST(NonDominated, KeepsWhatNoOtherPointIsNowhereWorseThanInAnyDimension) {
+  for (std::size_t d = 1; d <= 4; ++d)
+    for (std::uint64_t seed = 0; seed < 30; ++seed) {
+      const auto flat = cloud(seed, 90, d,
+                              seed % 3 == 0   ? 0
+                              : seed % 3 == 1 ? 4
+                                              : 12);  // few values: many ties
+      const Points points{flat, d};
+      std::vector<std::size_t> expected;
+      for (std::size_t i = 0; i < points.size(); ++i) {
+        bool kept = true;
+        for (std::size_t j = 0; j < points.size() && kept; ++j)
+          kept = i == j || !weakly_dominates(points[j], points[i]) ||
+                 (weakly_dominates(points[i], points[j]) && i < j);
+        if (kept) expected.push_back(i);
+      }
+      EXPECT_EQ(non_dominated(points), expected) << d << " dimensions, seed " << seed;
+    }
+}
+
 #ifdef HWNAS_HAS_PAGMO
 std::vector<std::vector<double>> rows(const std::vector<double>& flat, std::size_t d) {
   std::vector<std::vector<double>> out;

@@ -1,6 +1,7 @@
 #include "supernet/quantize_aware.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <tbb/global_control.h>
@@ -106,7 +107,7 @@ std::vector<std::pair<double, double>> gradients_and_differences(const Made& m) 
   const at::Tensor logits = network.forward(x, leaves, true, &offsets);
   const at::Tensor weight = at::arange(logits.numel(), at::kDouble).sin().view(logits.sizes());
   const auto value = [&] {
-    const at::NoGradGuard no_grad;
+    const c10::NoGradGuard no_grad;
     offsets.next = 0;
     return (network.forward(x, leaves, true, &offsets) * weight).sum().item<double>();
   };
@@ -154,7 +155,7 @@ TEST(RoundedNetwork, GradientsHoldWithHardSwishAndSqueezeExciteUpToKinks) {
 // Share of logits that differ, and by how many steps at most.
 std::pair<double, double> compare(const RoundedNetwork& network, const std::vector<Values>& images,
                                   const QuantizedNetwork& q) {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   const at::Tensor logits =
       network.forward(as_tensor(images, q.deployment.input, at::kFloat), network.leaves());
   double differing = 0, most = 0;

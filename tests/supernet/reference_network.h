@@ -111,7 +111,7 @@ struct ReferenceNetwork {
       case LayerKind::concat:
         return at::cat({x, second}, l.out.channels == l.in.channels ? 2 : 1);
       case LayerKind::zero:
-        return at::zeros({x.size(0), l.out.channels, l.out.height, l.out.width});
+        return at::zeros({x.size(0), l.out.channels, l.out.height, l.out.width}, x.options());
       case LayerKind::patch_embed:
         return at::conv2d(x, weight(i, "weight"), bias(i, "bias"), l.stride, l.padding)
             .flatten(2)
