@@ -8,10 +8,13 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "devices/failure.h"
 #include "space/base/file.h"
@@ -31,7 +34,8 @@ std::string one_line(std::string text) {
 
 std::string text_of(const LockInfo& info) {
   return one_line(info.device) + "\n" + one_line(info.owner) + "\n" + one_line(info.reason) + "\n" +
-         std::to_string(info.pid) + "\n" + std::to_string(info.expires) + "\n";
+         std::to_string(info.pid) + "\n" + std::to_string(info.expires) + "\n" +
+         std::to_string(info.started) + "\n";
 }
 
 std::optional<LockInfo> parse(const std::string& text) {
@@ -40,22 +44,44 @@ std::optional<LockInfo> parse(const std::string& text) {
   if (!std::getline(lines, info.device) || !std::getline(lines, info.owner) ||
       !std::getline(lines, info.reason) || !(lines >> info.pid >> info.expires))
     return {};
+  if (!(lines >> info.started)) info.started = 0;
   return info;
 }
 
+struct ProcessState {
+  char state = 'X';
+  std::int64_t started = 0;
+};
+
+// Of /proc/PID/stat; nothing where there is no such process, or no /proc.
+std::optional<ProcessState> process_state(std::int64_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");  // its size says 0: no read_file()
+  std::string stat;
+  std::getline(file, stat);
+  const auto name_end = stat.rfind(") ");
+  if (name_end == std::string::npos) return {};
+  std::istringstream fields(stat.substr(name_end + 2));
+  ProcessState found;
+  fields >> found.state;
+  std::string skipped;
+  for (int field = 4; field < 22; ++field) fields >> skipped;
+  if (!(fields >> found.started)) return {};
+  return found;
+}
+
 // A process that was killed may stay as a zombie until somebody collects it: it holds nothing any more.
-bool is_alive(std::int64_t pid) {
-  if (::kill(static_cast<pid_t>(pid), 0) != 0 && errno != EPERM) return false;
-  const auto stat = read_file("/proc/" + std::to_string(pid) + "/stat", 1 << 16);
-  if (!stat) return true;  // no /proc here
-  const auto state = stat->rfind(") ");
-  return state == std::string::npos || ((*stat)[state + 2] != 'Z' && (*stat)[state + 2] != 'X');
+bool is_alive(const LockInfo& info) {
+  if (::kill(static_cast<pid_t>(info.pid), 0) != 0 && errno != EPERM) return false;
+  const auto found = process_state(info.pid);
+  if (!found) return true;  // no /proc here
+  if (found->state == 'Z' || found->state == 'X') return false;
+  return info.started == 0 || found->started == info.started;
 }
 
 bool in_force(const LockInfo& info, std::int64_t now) {
   if (info.expires <= now) return false;
   if (info.pid == 0 || info.owner != lock_owner()) return true;
-  return is_alive(info.pid);
+  return is_alive(info);
 }
 
 std::string utc(std::int64_t seconds) {
@@ -100,21 +126,33 @@ Result<std::optional<LockInfo>> DeviceLock::look(const fs::path& folder, const s
 }
 
 Result<DeviceLock> DeviceLock::take(const fs::path& folder, LockInfo wanted, std::int64_t now) {
+  constexpr int kTries = 10;
+  constexpr std::chrono::milliseconds kPause{100};
   std::error_code code;
   fs::create_directories(folder, code);
-  const FolderGuard guard(folder);
-  if (!guard.held())
-    return Error{std::string("the lock folder cannot be used: ") + std::strerror(errno), folder.string()};
-  NAS_TRY(held, look(folder, wanted.device, now));
-  if (held)
-    return device_failure(Failure::lock_held,
-                          "by " + held->owner + " for \"" + held->reason + "\" until " + utc(held->expires) +
-                              " (hwnas device unlock " + wanted.device + " removes it)",
-                          wanted.device);
-  const std::string text = text_of(wanted);
-  const fs::path path = path_of(folder, wanted.device);
-  NAS_CHECK(write_file(path, text));
-  return DeviceLock(path, text);
+  if (wanted.pid != 0) wanted.started = process_state(wanted.pid).value_or(ProcessState{}).started;
+  for (int attempt = 1;; ++attempt) {
+    {
+      const FolderGuard guard(folder);
+      if (!guard.held())
+        return Error{std::string("the lock folder cannot be used: ") + std::strerror(errno), folder.string()};
+      NAS_TRY(held, look(folder, wanted.device, now));
+      if (!held) {
+        const std::string text = text_of(wanted);
+        const fs::path path = path_of(folder, wanted.device);
+        NAS_CHECK(write_file(path, text));
+        return DeviceLock(path, text);
+      }
+      const bool of_here = held->pid != 0 && held->owner == lock_owner();
+      if (!of_here || attempt == kTries)
+        return device_failure(Failure::lock_held,
+                              "by " + held->owner + " for \"" + held->reason + "\" until " +
+                                  utc(held->expires) + " (hwnas device unlock " + wanted.device +
+                                  " removes it)",
+                              wanted.device);
+    }
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 bool DeviceLock::release(const fs::path& folder, const std::string& device) {

@@ -16,13 +16,16 @@ struct LockInfo {
   std::string reason;
   std::int64_t pid = 0;      // 0: taken by hand, not bound to a process
   std::int64_t expires = 0;  // seconds since 1970
+  std::int64_t started = 0;  // when the process was, in the kernel's ticks; take() looks it up. 0: unknown
 };
 
 // One exclusive lock per device: a file in a folder that all users of the device share. A lock is void when
-// it has expired or when its process on this machine is gone. Releases itself when destroyed.
+// it has expired or when its process on this machine is gone (another one of the same number is not it).
+// Releases itself when destroyed.
 class DeviceLock {
  public:
-  // `now` is seconds since 1970. Fails with "lock held: by … for … until …".
+  // `now` is seconds since 1970. Waits up to a second for a process here that is just ending. Fails with
+  // "lock held: by … for … until …".
   static Result<DeviceLock> take(const std::filesystem::path& folder, LockInfo wanted, std::int64_t now);
   // The lock in force at `now`; empty when there is none.
   static Result<std::optional<LockInfo>> look(const std::filesystem::path& folder, const std::string& device,

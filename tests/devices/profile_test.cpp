@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -93,6 +94,35 @@ TEST_F(Locks, ExpireAndEndWithTheirProcess) {
   ASSERT_TRUE(left);
   left->keep();
   EXPECT_TRUE(DeviceLock::take(folder_, info(5000), 4001));
+}
+
+// Numbers of processes come round again: the lock of a killed one must not become somebody else's.
+TEST_F(Locks, EndWithTheirProcessThoughAnotherHasItsNumber) {
+  auto lock = DeviceLock::take(folder_, info(5000), 4000);
+  ASSERT_TRUE(lock);
+  EXPECT_FALSE(DeviceLock::take(folder_, info(5000), 4001));
+  lock->keep();
+  std::string text = *read_file(folder_ / "board.lock");
+  const auto started = text.rfind('\n', text.size() - 2) + 1;
+  ASSERT_GT(std::stoll(text.substr(started)), 0);
+  text.replace(started, std::string::npos, "1\n");  // this process is younger than that
+  ASSERT_TRUE(write_file(folder_ / "board.lock", text));
+  EXPECT_TRUE(DeviceLock::take(folder_, info(5000), 4001));
+}
+
+TEST_F(Locks, WaitForAProcessThatIsJustEnding) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::usleep(300000);
+    ::_exit(0);
+  }
+  LockInfo ending = info(5000);
+  ending.pid = child;
+  auto lock = DeviceLock::take(folder_, ending, 4000);
+  ASSERT_TRUE(lock);
+  lock->keep();
+  EXPECT_TRUE(DeviceLock::take(folder_, info(5000), 4001));
+  ::waitpid(child, nullptr, 0);
 }
 
 TEST_F(Locks, TakenByHandStayUntilReleased) {
