@@ -203,7 +203,8 @@ Result<int> lead_sweep(const Context& context, const SweepOptions& o, const Trai
                             sweep_config(o)),
                 run.job, run.digest);
   const auto swept = sweep_all(context, o, run, open, ranks, &ledger);
-  NAS_TRY(code, ledger.end(swept ? Result<int>(swept->stopped ? stopped_code() : 0) : Result<int>(swept.error())));
+  NAS_TRY(code,
+          ledger.end(swept ? Result<int>(swept->stopped ? stopped_code() : 0) : Result<int>(swept.error())));
   print_record(context,
                {{"file", "accuracies in"},
                 {"networks", "networks"},

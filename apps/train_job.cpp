@@ -80,7 +80,12 @@ Result<TrainJob> open_train_job(const TrainConfig& c, int rank, int world) {
 Result<Genotype> genotype_named(const SearchSpace& space, const std::string& text) {
   if (text == "largest") return space.largest();
   if (text == "smallest") return space.smallest();
-  if (text != "middle") return space.parse(text);
+  if (text != "middle") {
+    auto parsed = space.parse(text);
+    if (parsed) return parsed;
+    return Error{parsed.error().message + "; or smallest, middle, largest", parsed.error().where,
+                 parsed.error().kind};
+  }
   Genotype g = space.smallest();
   for (std::size_t i = 0; i < g.size(); ++i)
     g[i] = static_cast<std::uint8_t>(space.genes()[i].choices.size() / 2);

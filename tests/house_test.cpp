@@ -111,8 +111,8 @@ TEST(House, FormatsEveryFileByClangFormat) {
           name.ends_with(".cpp") || (name.ends_with(".h") && !name.starts_with("devices/agent/"));
       if (ours) files += " " + name;
     }
-  const std::string found =
-      output_of("cd '" + root.string() + "' && clang-format --dry-run -Werror" + files + " | grep error:");
+  const std::string found = output_of("cd '" + root.string() + "' && clang-format --dry-run -Werror" + files +
+                                      " 2>&1 | grep error:");
   EXPECT_EQ(found, "") << "clang-format -i on these files mends it";
 }
 
