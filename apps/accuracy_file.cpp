@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include <cerrno>
+#include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "space/base/file.h"
@@ -62,6 +64,17 @@ Result<SearchSpace> AccuracyFile::load_space() const {
   change.classes = classes;
   change.resolutions = resolutions;
   return nas::load_space(space, change);
+}
+
+std::optional<double> AccuracyFile::noise() const {
+  const std::size_t comma = split.rfind(", ");
+  long long images = 0;
+  if (comma == std::string::npos || std::sscanf(split.c_str() + comma, ", %lld images", &images) != 1 ||
+      images < 1 || top1.empty())
+    return std::nullopt;
+  double sum = 0;
+  for (const double share : top1) sum += std::sqrt(share * (1 - share) / static_cast<double>(images));
+  return sum / static_cast<double>(top1.size());
 }
 
 Result<AccuracyFile> read_accuracy_file(const fs::path& path) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,10 @@ struct AccuracyFile {
   std::vector<std::string> networks;
   std::vector<double> top1;
 
+  // Standard deviation that drawing the images alone gives such a share, its mean over the networks
+  // (binomial; of differences between networks less, as all see the same images); nothing where the split
+  // does not say how many images it were.
+  std::optional<double> noise() const;
   Result<SearchSpace> load_space() const;
 };
 

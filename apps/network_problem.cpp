@@ -68,6 +68,15 @@ Result<void> add_integer_accuracy(SearchProblem& problem, const AccuracyFile& fe
                   s.rmse, s.tau, networks.size());
     problem.notes.emplace_back(line);
   }
+  char line[160];
+  std::snprintf(line, sizeof line, "quantised accuracy: %.2f of the ridge is believed", model.share());
+  problem.notes.emplace_back(line);
+  if (const auto noise = few.noise()) {
+    std::snprintf(line, sizeof line,
+                  "quantised accuracy: the images that were drawn alone give a standard deviation of %.4f",
+                  *noise);
+    problem.notes.emplace_back(line);
+  }
   problem.stand_ins.push_back({"top1", model.separable()});
   problem.bounds.push_back({"top1", 0, 1});
   problem.evaluator = {{{"top1", "share", Source::predicted}}, search::ThreadSafety::concurrent, nullptr};

@@ -8,6 +8,7 @@
 #include "devices/drawn_weights.h"
 #include "space/base/hash.h"
 #include "space/base/rng.h"
+#include "space/integer_codes.h"
 
 namespace nas::devices {
 namespace {
@@ -165,9 +166,8 @@ Result<codegen::Int8Params> draw_int8(const KernelSpec& spec, Rng& rng) {
   const std::int64_t weights = weight_count(spec);
   const std::int64_t channels = weights > 0 ? output_channels(spec) : 0;
   const double terms = channels > 0 ? static_cast<double>(weights) / static_cast<double>(channels) : 1;
-  const DrawnWeights drawn =
-      draw_weights(rng, channels, static_cast<std::int64_t>(terms), spec.kind == KernelKind::depthwise,
-                   codegen::largest_code(spec.weight_bits));
+  const DrawnWeights drawn = draw_weights(rng, channels, static_cast<std::int64_t>(terms),
+                                          spec.kind == KernelKind::depthwise, largest_code(spec.weight_bits));
   params.weights = drawn.values;
   params.input_zero = -3;
   params.second_zero = 2;

@@ -13,6 +13,28 @@ namespace nas::search {
 namespace {
 
 constexpr std::size_t kFolds = 5, kFewest = 10;
+using RowList = std::vector<std::size_t>;
+
+// What the float surrogate lacks or gains: a ridge, and how much of it to believe.
+struct Correction {
+  learn::Linear ridge;
+  double share = 0;
+  std::vector<double> predict(const learn::Matrix& x) const {
+    std::vector<double> y = ridge.predict(x);
+    for (double& v : y) v *= share;
+    return y;
+  }
+};
+
+// (train, test) of every fold of the rows, in random order.
+std::vector<std::pair<RowList, RowList>> folds(const RowList& rows, std::uint64_t seed) {
+  const std::vector<std::size_t> fold = learn::fold_of_rows(rows.size(), kFolds, seed);
+  std::vector<std::pair<RowList, RowList>> parts(kFolds);
+  for (std::size_t f = 0; f < kFolds; ++f)
+    for (std::size_t k = 0; k < rows.size(); ++k)
+      (fold[k] == f ? parts[f].second : parts[f].first).push_back(rows[k]);
+  return parts;
+}
 
 // A genotype's choices without the genes that the plain space does not have.
 struct Projection {
@@ -58,11 +80,12 @@ class TransferFitter {
 
   Result<TransferSurrogate> run(std::uint64_t seed) {
     TransferSurrogate out;
-    NAS_CHECK(score(out, seed));
-    std::vector<std::size_t> all(y_.size());
+    RowList all(y_.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
-    NAS_TRY(rest, fit(all, true));
+    NAS_CHECK(score(out, all, seed));
+    NAS_TRY(rest, correction(all, seed));
     NAS_TRY(alone, fit(all, false));
+    out.share_ = rest.share;
     out.separable_ = AdditiveFeatures(space_, AdditiveFeatures::Kind::genes).additive(alone);
     out.predict_ = [forest = forest_, project = project_, surrogate = surrogate_,
                     rest](std::span<const Genotype> batch) {
@@ -82,7 +105,7 @@ class TransferFitter {
   }
 
   // A ridge on some rows: of what the float surrogate leaves, or of the accuracy itself.
-  Result<learn::Linear> fit(const std::vector<std::size_t>& rows, bool of_rest) const {
+  Result<learn::Linear> fit(const RowList& rows, bool of_rest) const {
     std::vector<double> target;
     for (const std::size_t i : rows) target.push_back(of_rest ? y_[i] - base_[i] : y_[i]);
     // Few networks tell little: with the strongest only their mean is left.
@@ -90,17 +113,27 @@ class TransferFitter {
     return learn::fit_ridge_best(learn::take_rows(x_, rows), target, lambdas);
   }
 
-  Result<void> score(TransferSurrogate& out, std::uint64_t seed) const {
-    std::vector<std::size_t> order(y_.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    Rng rng(seed, "transfer folds");
-    rng.shuffle(std::span(order));
+  // Believed as far as it tells networks it did not see: share * ridge has the least squared error over the
+  // folds of these rows, share in [0, 1]. So where it tells nothing the float surrogate stays as it is.
+  Result<Correction> correction(const RowList& rows, std::uint64_t seed) const {
+    double together = 0, own = 0;
+    for (const auto& [train, test] : folds(rows, seed)) {
+      NAS_TRY(ridge, fit(train, true));
+      const std::vector<double> r = ridge.predict(learn::take_rows(x_, test));
+      for (std::size_t k = 0; k < test.size(); ++k) {
+        together += r[k] * (y_[test[k]] - base_[test[k]]);
+        own += r[k] * r[k];
+      }
+    }
+    NAS_TRY(ridge, fit(rows, true));
+    return Correction{std::move(ridge), own > 0 ? std::clamp(together / own, 0.0, 1.0) : 0.0};
+  }
+
+  Result<void> score(TransferSurrogate& out, const RowList& rows, std::uint64_t seed) const {
     std::vector<double> alone(y_.size()), both(y_.size());
-    for (std::size_t f = 0; f < kFolds; ++f) {
-      std::vector<std::size_t> train, test;
-      for (std::size_t k = 0; k < order.size(); ++k) (k % kFolds == f ? test : train).push_back(order[k]);
+    for (const auto& [train, test] : folds(rows, seed)) {
       NAS_TRY(own, fit(train, false));
-      NAS_TRY(rest, fit(train, true));
+      NAS_TRY(rest, correction(train, seed));
       const learn::Matrix x = learn::take_rows(x_, test);
       const std::vector<double> a = own.predict(x), r = rest.predict(x);
       for (std::size_t k = 0; k < test.size(); ++k) {

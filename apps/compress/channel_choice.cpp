@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 
 #include "apps/compress/ratio_search.h"
 #include "supernet/evaluate.h"
@@ -107,28 +108,72 @@ Result<double> ChannelChoice::loss_of(const TrainedNetwork& network) const {
   return scores.front().loss;
 }
 
+namespace {
+
+// Counts that a search may choose for a group: multiples as kept_at() makes them, at least the fewest that
+// sensitivity looked at, and those of the starts.
+std::vector<Counts> choices_of(const PruneSensitivity& sensitivity, std::int32_t multiple,
+                               const std::vector<Counts>& starts) {
+  std::vector<Counts> choices;
+  for (std::size_t g = 0; g < sensitivity.kept.size(); ++g) {
+    const Counts& tried = sensitivity.kept[g];  // all channels first, the fewest last
+    std::set<std::int32_t> counts(tried.begin(), tried.end());
+    for (const Counts& start : starts) counts.insert(start[g]);
+    const std::int32_t step = tried.front() >= 16 ? std::max(multiple, 1) : 1;
+    for (std::int32_t n = (tried.back() / step + 1) * step; n < tried.front(); n += step) counts.insert(n);
+    choices.emplace_back(counts.begin(), counts.end());
+  }
+  return choices;
+}
+
+// The error at a count that was tried, or on the line between its neighbours.
+double error_at(const PruneSensitivity& sensitivity, std::size_t group, std::int32_t count) {
+  const Counts& kept = sensitivity.kept[group];
+  const std::vector<double>& error = sensitivity.error[group];
+  for (std::size_t r = 0; r + 1 < kept.size(); ++r)
+    if (count >= kept[r + 1])
+      return error[r] + (error[r + 1] - error[r]) * (kept[r] - count) / (kept[r] - kept[r + 1]);
+  return error.back();
+}
+
+}  // namespace
+
 Result<Counts> ChannelChoice::searched(const TrainedNetwork& network, const Groups& groups, const Seen& seen,
                                        const PruneSensitivity& sensitivity,
                                        const CompressCosts::Target& target,
                                        nlohmann::ordered_json& record) const {
-  std::vector<RatioStart> starts;
+  RatioProblem problem;
+  std::vector<std::string> names;
   // Where a limit is out of reach for one ratio everywhere, single ratios may still hold it.
-  if (auto even = uniform(network.network, groups, target))
-    starts.push_back({"uniform", *std::move(even)});
-  else if (even.error().kind != ErrorKind::infeasible)
+  if (auto even = uniform(network.network, groups, target)) {
+    names.emplace_back("uniform");
+    problem.starts.push_back(*std::move(even));
+  } else if (even.error().kind != ErrorKind::infeasible) {
     return even.error();
+  }
   NAS_TRY(kept, kept_within(network.network, groups, sensitivity, target.cost, target.limit));
-  starts.push_back({"sensitivity", std::move(kept)});
-  const LossOf loss = [&](const Counts& counts) -> Result<double> {
+  names.emplace_back("sensitivity");
+  problem.starts.push_back(std::move(kept));
+  problem.choices = choices_of(sensitivity, o_.multiple, problem.starts);
+  problem.limit = target.limit;
+  problem.cost = [&](const Counts& counts) -> Result<double> {
+    NAS_TRY(narrow, narrowed(network.network, groups, counts));
+    return target.cost(narrow);
+  };
+  problem.loss = [&](const Counts& counts) -> Result<double> {
     NAS_TRY(narrow, prune_channels(network, groups, best(seen.scores, counts), seen.statistics));
     return loss_of(narrow);
   };
-  NAS_TRY(found, search_ratios(network.network, groups, sensitivity, target.cost, target.limit, starts, loss,
-                               o_.evaluations, o_.seed));
+  problem.guess = [&](const Counts& counts) {
+    double sum = 0;
+    for (std::size_t g = 0; g < counts.size(); ++g) sum += error_at(sensitivity, g, counts[g]);
+    return sum;
+  };
+  NAS_TRY(found, search_ratios(problem, o_.evaluations, o_.seed));
   auto& written = record["ratio_search"];
   written = {
       {"evaluations", found.evaluations}, {"images", images_.loss.images.size()}, {"loss", found.loss}};
-  for (std::size_t i = 0; i < starts.size(); ++i) written["loss_" + starts[i].name] = found.start_loss[i];
+  for (std::size_t i = 0; i < names.size(); ++i) written["loss_" + names[i]] = found.start_loss[i];
   return found.kept;
 }
 

@@ -1,150 +1,169 @@
 #include "apps/compress/ratio_search.h"
 
 #include <algorithm>
+#include <numeric>
+#include <optional>
 #include <set>
-#include <stdexcept>
 
-#include "search/evolution.h"
-#include "search/run.h"
+#include "space/base/rng.h"
 
 namespace nas::apps {
 namespace {
 
-using supernet::ChannelGroup;
-using Counts = std::vector<std::int32_t>;
+constexpr std::size_t kParents = 8;   // the best so many
+constexpr std::size_t kChildren = 4;  // of which the best guess is measured
+constexpr std::size_t kDraws = 64;    // to find them
+constexpr double kCrossed = 0.25;
 
-constexpr std::size_t kPopulation = 24;
-// Networks that break the limit cost next to nothing; they only must not go on for ever.
-constexpr std::size_t kProposalsAnEvaluation = 50;
+struct Measured {
+  ChannelCounts kept;
+  double loss = 0;
+};
 
-// The network's inner widths as a search space; choices ascend, so the last one is the network itself.
-Result<SearchSpace> widths(const Network& network, const std::vector<ChannelGroup>& groups,
-                           const supernet::PruneSensitivity& sensitivity,
-                           const std::vector<RatioStart>& starts) {
-  std::vector<Gene> genes;
-  std::string text = "inner widths of a network:";
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    std::set<std::int32_t> counts(sensitivity.kept[g].begin(), sensitivity.kept[g].end());
-    for (const RatioStart& start : starts) counts.insert(start.kept[g]);
-    Gene gene{supernet::group_name(network, groups[g]), "w", {}};
-    for (const std::int32_t n : counts) gene.choices.push_back({std::to_string(n), static_cast<double>(n)});
-    text += " " + gene.name;
-    genes.push_back(std::move(gene));
-  }
-  const auto lower = [network, groups, genes](const Genotype& g, Network& out) {
-    Counts kept;
-    for (std::size_t i = 0; i < g.size(); ++i)
-      kept.push_back(static_cast<std::int32_t>(genes[i].choices[g[i]].value));
-    out = *supernet::narrowed(network, groups, kept);
-  };
-  return SearchSpace::make("inner-widths", text, genes, lower);
-}
-
-Counts counts_of(const SearchSpace& space, const Genotype& g) {
-  Counts kept;
-  for (std::size_t i = 0; i < g.size(); ++i)
-    kept.push_back(static_cast<std::int32_t>(space.value(g, static_cast<int>(i))));
-  return kept;
-}
-
-Genotype genotype_of(const SearchSpace& space, const Counts& kept) {
-  Genotype g(kept.size());
-  for (std::size_t i = 0; i < g.size(); ++i) {
-    const auto& choices = space.genes()[i].choices;
-    const auto at = std::ranges::find(choices, static_cast<double>(kept[i]), &Choice::value);
-    g[i] = static_cast<std::uint8_t>(at - choices.begin());
-  }
-  return g;
-}
-
-// Ageing evolution whose first generation is the starts and their mutants.
-class FromStarts {
+class Search {
  public:
-  FromStarts(search::Setting setting, std::vector<Genotype> starts)
-      : evolution_(setting, {kPopulation, 6, 4, 0}),
-        variation_(std::move(setting)),
-        starts_(std::move(starts)) {}
+  Search(const RatioProblem& problem, std::size_t evaluations, std::uint64_t seed)
+      : p_(problem), evaluations_(evaluations), seed_(seed) {}
 
-  void ask(const search::History& history, search::Ask& ask) {
-    if (begun_) return evolution_.ask(history, ask);
-    for (std::size_t i = 0; i < kPopulation; ++i) {
-      search::Proposal& proposal = ask.add();
-      proposal.genotype = starts_[i % starts_.size()];
-      proposal.origin = search::Origin::initial;
-      if (i < starts_.size()) continue;
-      Rng rng(variation_.setting().seed, "ratios: first", i);
-      variation_.mutate_genes(starts_[i % starts_.size()], proposal.genotype, rng, 0.3);
+  Result<RatioSearch> run() {
+    RatioSearch found;
+    for (const ChannelCounts& start : p_.starts) {
+      NAS_TRY(loss, p_.loss(start));
+      found.start_loss.push_back(loss);
+      keep({start, loss});
     }
-  }
-  void tell(const search::History& history, std::span<const search::Row> rows) {
-    begun_ = true;
-    evolution_.tell(history, rows);
-  }
-  void save(nlohmann::json& out) const { evolution_.save(out); }
-  Result<void> load(const nlohmann::json& state) {
-    begun_ = true;
-    return evolution_.load(state);
+    for (std::size_t i = 0; i < p_.starts.size() && measured_ < evaluations_; ++i) {
+      Rng rng(seed_, "ratios: start", i);
+      ChannelCounts grown = p_.starts[i];
+      NAS_TRY(holds, settle(grown, any_order(rng)));
+      if (holds && !seen_.contains(grown)) NAS_CHECK(measure(std::move(grown)));
+    }
+    while (measured_ < evaluations_) {
+      NAS_TRY(child, next());
+      if (!child) break;
+      NAS_CHECK(measure(std::move(*child)));
+    }
+    found.kept = best_.front().kept;
+    found.loss = best_.front().loss;
+    found.evaluations = measured_;
+    return found;
   }
 
  private:
-  search::AgeingEvolution evolution_;
-  search::Variation variation_;
-  std::vector<Genotype> starts_;
-  bool begun_ = false;
-};
+  using Order = std::vector<std::size_t>;
 
-search::Evaluator evaluator_of(const SearchSpace& space, const supernet::NetworkCost& cost, double limit,
-                               const LossOf& loss, std::size_t& measured) {
-  search::Evaluator evaluator{
-      {{"loss", "", search::Source::measured}, {"cost", "", search::Source::modelled}},
-      search::ThreadSafety::one_at_a_time,
-      nullptr};
-  evaluator.score = [&space, &cost, limit, &loss, &measured](std::span<const Genotype> batch, double,
-                                                             search::Scores& scores) {
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      const auto c = cost(space.lower(batch[i]));
-      if (!c) throw std::runtime_error(c.error().message);
-      // What is too expensive is not worth measuring; its cost says how far off it is.
-      const bool holds = *c <= limit;
-      const auto l = holds ? loss(counts_of(space, batch[i])) : Result<double>(1e3);
-      if (!l) throw std::runtime_error(l.error().message);
-      measured += holds ? 1 : 0;
-      scores.row(i)[0] = *l;
-      scores.row(i)[1] = *c;
+  Order any_order(Rng& rng) const {
+    Order order(p_.choices.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    rng.shuffle(std::span(order));
+    return order;
+  }
+  std::size_t place(const ChannelCounts& kept, std::size_t group) const {
+    const ChannelCounts& choices = p_.choices[group];
+    return static_cast<std::size_t>(std::ranges::lower_bound(choices, kept[group]) - choices.begin());
+  }
+  Result<bool> holds(const ChannelCounts& kept) const {
+    NAS_TRY(cost, p_.cost(kept));
+    return cost <= p_.limit;
+  }
+
+  // Sets the group to its widest choice in [first, last] with which the limit holds; to the first one where
+  // none of the others does.
+  Result<void> widest(ChannelCounts& kept, std::size_t group, std::size_t first, std::size_t last) const {
+    std::size_t beyond = last + 1;
+    while (beyond - first > 1) {
+      const std::size_t middle = first + (beyond - first) / 2;
+      kept[group] = p_.choices[group][middle];
+      NAS_TRY(fits, holds(kept));
+      (fits ? first : beyond) = middle;
     }
-  };
-  return evaluator;
-}
+    kept[group] = p_.choices[group][first];
+    return {};
+  }
+
+  // Onto the limit: groups shrink in this order until it holds, then grow in this order. False where the
+  // narrowest network breaks it.
+  Result<bool> settle(ChannelCounts& kept, const Order& order) const {
+    NAS_TRY(fits, holds(kept));
+    for (std::size_t i = 0; !fits && i < order.size(); ++i) {
+      NAS_CHECK(widest(kept, order[i], 0, place(kept, order[i])));
+      NAS_TRY(now, holds(kept));
+      fits = now;
+    }
+    for (std::size_t i = 0; fits && i < order.size(); ++i)
+      NAS_CHECK(widest(kept, order[i], place(kept, order[i]), p_.choices[order[i]].size() - 1));
+    return fits;
+  }
+
+  // The better of two parents drawn.
+  const ChannelCounts& parent(Rng& rng) const {
+    return best_[std::min(rng.below(best_.size()), rng.below(best_.size()))].kept;
+  }
+
+  // `anywhere`: of no parent.
+  Result<ChannelCounts> child(Rng& rng, bool anywhere) const {
+    ChannelCounts kept = parent(rng);
+    const Order order = any_order(rng);
+    if (anywhere) {
+      for (std::size_t g = 0; g < kept.size(); ++g) kept[g] = p_.choices[g][rng.below(p_.choices[g].size())];
+    } else if (rng.chance(kCrossed)) {
+      const ChannelCounts& other = parent(rng);
+      for (std::size_t g = 0; g < kept.size(); ++g)
+        if (rng.chance(0.5)) kept[g] = other[g];
+    } else {
+      // The last one of the order grows, near or far; the first one pays as much of it as it can.
+      const std::size_t group = order.back(), last = p_.choices[group].size() - 1;
+      const std::size_t reach = std::max<std::size_t>(last >> rng.below(5), 1);
+      kept[group] = p_.choices[group][std::min(place(kept, group) + 1 + rng.below(reach), last)];
+    }
+    NAS_TRY(fits, settle(kept, order));
+    if (!fits) kept.clear();
+    return kept;
+  }
+
+  // Of a few new children the one with the best guess; where the parents have none left, of new networks
+  // anywhere on the limit. None where there seems to be nothing new.
+  Result<std::optional<ChannelCounts>> next() const {
+    std::optional<ChannelCounts> chosen;
+    double least = 0;
+    for (std::size_t i = 0, fresh = 0; i < kDraws && fresh < kChildren; ++i) {
+      Rng rng(seed_, "ratios: child", measured_, i);
+      NAS_TRY(kept, child(rng, i >= kDraws / 2));
+      if (kept.empty() || seen_.contains(kept)) continue;
+      ++fresh;
+      const double guess = p_.guess(kept);
+      if (chosen && guess >= least) continue;
+      chosen = std::move(kept);
+      least = guess;
+    }
+    return chosen;
+  }
+
+  void keep(Measured one) {
+    ++measured_;
+    seen_.insert(one.kept);
+    const auto at = std::ranges::upper_bound(best_, one.loss, {}, &Measured::loss);
+    best_.insert(at, std::move(one));
+    best_.resize(std::min(best_.size(), kParents));
+  }
+  Result<void> measure(ChannelCounts kept) {
+    NAS_TRY(loss, p_.loss(kept));
+    keep({std::move(kept), loss});
+    return {};
+  }
+
+  const RatioProblem& p_;
+  std::size_t evaluations_;
+  std::uint64_t seed_;
+  std::size_t measured_ = 0;
+  std::set<ChannelCounts> seen_;
+  std::vector<Measured> best_;  // ascending by loss
+};
 
 }  // namespace
 
-Result<RatioSearch> search_ratios(const Network& network, const std::vector<ChannelGroup>& groups,
-                                  const supernet::PruneSensitivity& sensitivity,
-                                  const supernet::NetworkCost& cost, double limit,
-                                  const std::vector<RatioStart>& starts, const LossOf& loss,
-                                  std::size_t evaluations, std::uint64_t seed) {
-  NAS_TRY(space, widths(network, groups, sensitivity, starts));
-  std::vector<Genotype> first;
-  for (const RatioStart& start : starts) first.push_back(genotype_of(space, start.kept));
-  std::size_t measured = 0;
-  const search::Evaluator evaluator = evaluator_of(space, cost, limit, loss, measured);
-  NAS_TRY(judge, search::Judge::make({{{"loss"}}, {{"cost", {}, limit}}}, evaluator.metrics));
-  search::Strategy strategy("ageing-evolution", FromStarts(search::make_setting(space, judge, seed), first));
-  search::RunOptions options;
-  options.budget.evaluations = evaluations * kProposalsAnEvaluation;
-  options.stop = [&] { return measured >= evaluations; };
-  options.track_hypervolume = false;
-  NAS_TRY(run, search::run_search(space, judge, evaluator, strategy, options));
-  RatioSearch found;
-  found.evaluations = measured;
-  const auto best = run.history.best();
-  if (!best)
-    return Error{"the search for ratios found nothing that holds the limit", "", ErrorKind::infeasible};
-  found.loss = run.history.values(*best)[0];
-  found.kept = counts_of(space, run.history.genotype(*best));
-  for (const Genotype& start : first)
-    found.start_loss.push_back(run.history.values(*run.history.find({start.data(), start.size()}))[0]);
-  return found;
+Result<RatioSearch> search_ratios(const RatioProblem& problem, std::size_t evaluations, std::uint64_t seed) {
+  return Search(problem, evaluations, seed).run();
 }
 
 }  // namespace nas::apps

@@ -1,33 +1,37 @@
 #pragma once
+#include <cstdint>
 #include <functional>
-#include <string>
 #include <vector>
 
-#include "supernet/prune/sensitivity.h"
+#include "space/base/result.h"
 
 namespace nas::apps {
 
-// A solution known beforehand.
-struct RatioStart {
-  std::string name;
-  std::vector<std::int32_t> kept;  // per group
+// Channels that stay, per group.
+using ChannelCounts = std::vector<std::int32_t>;
+using CountsTo = std::function<Result<double>(const ChannelCounts&)>;
+
+struct RatioProblem {
+  std::vector<ChannelCounts> choices;                 // per group, ascending
+  CountsTo cost;                                      // grows with every group
+  double limit = 0;                                   // of the cost
+  CountsTo loss;                                      // to be least; expensive
+  std::function<double(const ChannelCounts&)> guess;  // of the loss, up to a monotone map; cheap
+  std::vector<ChannelCounts> starts;                  // solutions known beforehand, within the limit
 };
 
-// Pruning ratios by the ageing evolution of `hwnas search` (AMC's job): a gene a group with the channel
-// counts that `sensitivity` tried and those of the starts, the loss of the pruned network without training to
-// be least, the cost below the limit. The first generation is the starts and their mutants; the best of all
-// that was measured comes back. `evaluations`: losses measured; what breaks the limit is not.
+// Pruning ratios by evolution on the limit itself (AMC's job). A child exchanges channels: one group of its
+// parent grows, another pays for it; or it takes every group from one of two parents. Then groups shrink in
+// random order until the limit holds and grow in that order until no group can. So every loss measured is one
+// of a network that uses what it may cost. Of a few such children that were not seen before the one with the
+// best guess is measured (where the parents have none left: one from anywhere on the limit). Parents are the
+// best so far, at first the starts, as they are and grown.
 struct RatioSearch {
-  std::vector<std::int32_t> kept;  // per group
+  ChannelCounts kept;
   double loss = 0;
-  std::vector<double> start_loss;  // of each of the starts
-  std::size_t evaluations = 0;
+  std::vector<double> start_loss;  // of each of the starts as they are
+  std::size_t evaluations = 0;     // losses measured; fewer than asked for where nothing new is found
 };
-using LossOf = std::function<Result<double>(const std::vector<std::int32_t>& kept)>;
-Result<RatioSearch> search_ratios(const Network& network, const std::vector<supernet::ChannelGroup>& groups,
-                                  const supernet::PruneSensitivity& sensitivity,
-                                  const supernet::NetworkCost& cost, double limit,
-                                  const std::vector<RatioStart>& starts, const LossOf& loss,
-                                  std::size_t evaluations, std::uint64_t seed);
+Result<RatioSearch> search_ratios(const RatioProblem& problem, std::size_t evaluations, std::uint64_t seed);
 
 }  // namespace nas::apps

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "space/integer_codes.h"
+
 namespace nas::devices::codegen {
 namespace {
 

@@ -7,7 +7,6 @@
 
 #include "devices/codegen/fixed_point.h"
 #include "space/base/result.h"
-#include "space/integer_codes.h"
 #include "space/network.h"
 
 namespace nas::devices::codegen {
@@ -74,8 +73,6 @@ Result<void> check(const KernelSpec& spec, const FloatParams& params);
 // double precision and rounded half away from zero.
 std::array<std::int8_t, 256> activation_table(Activation activation, double in_scale, std::int32_t in_zero,
                                               double out_scale, std::int32_t out_zero);
-
-using nas::largest_code;
 
 // Bytes of one output channel's weights, packed.
 std::int64_t packed_row_bytes(const KernelSpec& spec);

@@ -6,6 +6,7 @@
 
 #include "devices/codegen/text.h"
 #include "space/base/rng.h"
+#include "space/integer_codes.h"
 
 namespace nas::devices::codegen {
 namespace {

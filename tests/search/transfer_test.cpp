@@ -53,6 +53,7 @@ TEST(TransferSurrogate, NeedsFewerQuantisedNetworksThanAModelOfTheirOwn) {
   ASSERT_EQ(s.size(), 3u);
   EXPECT_LT(s[2].rmse, 0.7 * s[0].rmse);
   EXPECT_LT(s[2].rmse, s[1].rmse);
+  EXPECT_GT(transfer->share(), 0.5);
   // Networks that neither model has seen.
   double off = 0;
   const auto fresh = designed_sample(bits, 100, 9);
@@ -60,6 +61,40 @@ TEST(TransferSurrogate, NeedsFewerQuantisedNetworksThanAModelOfTheirOwn) {
   for (std::size_t i = 0; i < fresh.size(); ++i)
     off += std::pow(predicted[i] - truth(bits, fresh[i]), 2) / 100;
   EXPECT_LT(std::sqrt(off), 1.5 * s[2].rmse + 2e-3);
+}
+
+TEST(TransferSurrogate, StaysNearTheFloatSurrogateWhereTheFewNetworksShowOnlyNoise) {
+  const SearchSpace plain = space_with(""), bits = space_with(", \"weight_bits\": [4, 8]");
+  const auto networks = designed_sample(plain, 120, 1), few = designed_sample(bits, 30, 2);
+  std::vector<double> accuracy, work;
+  for (const Genotype& g : networks) {
+    accuracy.push_back(truth(plain, g));
+    work.push_back(static_cast<double>(macs(plain.lower(g)).count()));
+  }
+  SurrogateOptions options;
+  options.epochs = 30;
+  const auto surrogate = fit_accuracy(plain, networks, accuracy, work, options);
+  ASSERT_TRUE(surrogate) << surrogate.error().message;
+  // What the float surrogate says, and noise: nothing to learn from it.
+  std::vector<Genotype> without_bits;
+  for (const Genotype& g : few) {
+    Genotype p(plain.genes().size());
+    for (std::size_t i = 0; i < p.size(); ++i)
+      p[i] = g[static_cast<std::size_t>(bits.find(plain.genes()[i].name))];
+    without_bits.push_back(plain.canonical(p));
+  }
+  double worse = 0;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    std::vector<double> noisy = surrogate->predict(without_bits);
+    Rng rng(seed, "noise");
+    for (double& y : noisy) y += 0.02 * rng.normal();
+    const auto transfer = fit_transfer(bits, few, noisy, plain, *surrogate, seed);
+    ASSERT_TRUE(transfer) << transfer.error().message;
+    worse += transfer->scores()[2].rmse / transfer->scores()[0].rmse / 10;
+    EXPECT_GE(transfer->share(), 0);
+    EXPECT_LE(transfer->share(), 1);
+  }
+  EXPECT_LT(worse, 1.06);
 }
 
 TEST(TransferSurrogate, RefusesSpacesThatDoNotBelongTogether) {
