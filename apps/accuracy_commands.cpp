@@ -37,7 +37,7 @@ Result<void> agree_on(Ranks& ranks, const TrainedRun& run, const std::vector<std
 
 struct EvaluateOptions {
   std::vector<std::string> networks;
-  std::string run, data, split = "validation", extract;
+  std::string run, data, split = "validation", extract, space;
   int processes = 0;
 };
 
@@ -60,6 +60,7 @@ Result<int> run_evaluate(const Context& context, const EvaluateOptions& o) {
   NAS_TRY(ranks, join_ranks());
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads_of_a_rank());
   NAS_TRY(run, open_trained_run(o.run, o.data));
+  NAS_CHECK(use_space(run, o.space));
   const TrainJob& job = run.job;
   const data::Split split = split_named(o.split);
   if (ranks) NAS_CHECK(agree_on(*ranks, run, o.networks));
@@ -146,12 +147,10 @@ Result<Swept> sweep_all(const Context& context, const SweepOptions& o, const Tra
 // Integer networks at the bits of their genotypes, calibrated and scored on validation images, appended one
 // by one.
 Result<void> sweep_integers(const Context& context, const SweepOptions& o, const TrainedRun& run,
-                            const SearchSpace& space, const std::vector<std::string>& open) {
+                            const std::vector<std::string>& open) {
   Progress progress("sweep", open.size(), context.quiet);
   for (std::size_t i = 0; i < open.size(); ++i) {
-    NAS_TRY(genotype, space.parse(open[i]));
-    const Network network = space.lower(genotype);
-    NAS_CHECK(run.loaded.supernet.holds(network));
+    NAS_TRY(network, network_named(run.job.space, open[i]));
     NAS_TRY(top1, integer_accuracy(run, network, o.integers));
     NAS_CHECK(append_accuracies(o.out, {open[i]}, {top1}));
     progress.update(i + 1);
@@ -165,16 +164,16 @@ Result<int> run_integer_sweep(const Context& context, SweepOptions o) {
     return usage_error("--integers goes with neither several processes nor --shard");
   if (o.out.empty()) o.out = "integers.jsonl";
   NAS_TRY(run, open_trained_run(o.run));
+  NAS_CHECK(use_space(run, o.space));
+  const SearchSpace& space = run.job.space;
   AccuracyFile header = accuracy_header(run);
-  if (!o.space.empty()) header.space = o.space;
   header.split = "validation, integers, " + std::to_string(o.integers) + " images";
-  NAS_TRY(space, header.load_space());
   NAS_TRY(file, open_accuracy_file(o.out, header));
   const std::set<std::string> in_file(file.networks.begin(), file.networks.end());
   std::vector<std::string> open;
   for (const Genotype& g : search::designed_sample(space, o.networks, o.seed))
     if (!in_file.contains(space.text(g))) open.push_back(space.text(g));
-  NAS_CHECK(sweep_integers(context, o, run, space, open));
+  NAS_CHECK(sweep_integers(context, o, run, open));
   print_record(context, {{"file", "accuracies in"}, {"networks", "networks"}, {"measured", "measured now"}},
                {{"file", o.out}, {"networks", in_file.size() + open.size()}, {"measured", open.size()}});
   return 0;
@@ -183,6 +182,7 @@ Result<int> run_integer_sweep(const Context& context, SweepOptions o) {
 Record sweep_config(const SweepOptions& o) {
   Record record{{"run", o.run}, {"out", o.out}, {"networks", o.networks}, {"seed", o.seed}};
   if (o.part != "1/1") record["shard"] = o.part;
+  if (!o.space.empty()) record["space"] = o.space;
   return record;
 }
 
@@ -227,6 +227,7 @@ Result<int> run_sweep(const Context& context, SweepOptions o) {
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads_of_a_rank());
   watch_for_stop();
   NAS_TRY(run, open_trained_run(o.run));
+  NAS_CHECK(use_space(run, o.space));
   NAS_TRY(sample, sample_of(o, run.job.space));
   AccuracyFile file;
   if (leads(ranks)) {
@@ -259,6 +260,7 @@ void add_accuracy_commands(CLI::App& app, Context& context) {
   evaluate_command->add_option("--data", options->data, "Other images than the run's");
   evaluate_command->add_option("--split", options->split, "validation or test")
       ->check(CLI::IsMember({"validation", "test"}));
+  evaluate_command->add_option("--space", options->space, kSpaceHelp);
   evaluate_command->add_option("--extract", options->extract,
                                "Also write the network with its own weights here");
   add_processes(*evaluate_command, options->processes);
@@ -282,15 +284,12 @@ void add_accuracy_commands(CLI::App& app, Context& context) {
       "I/N: only the I-th of N parts of the networks; the parts' stores merge to the whole "
       "(hwnas db merge)");
   add_processes(*sweep_command, sweep->processes);
-  CLI::Option* integers = sweep_command->add_option(
-      "--integers", sweep->integers,
-      "Score integer networks at their genotypes' bits, on so many validation images (default file: "
-      "integers.jsonl)");
-  integers->check(CLI::PositiveNumber);
   sweep_command
-      ->add_option("--space", sweep->space,
-                   "With --integers: a space with bit genes whose layers are the run's (docs/compression.md)")
-      ->needs(integers);
+      ->add_option("--integers", sweep->integers,
+                   "Score integer networks at their genotypes' bits, on so many validation images (default "
+                   "file: integers.jsonl)")
+      ->check(CLI::PositiveNumber);
+  sweep_command->add_option("--space", sweep->space, kSpaceHelp);
   sweep_command->callback([&context, sweep] {
     context.action = [&context, sweep] {
       return sweep->integers > 0 ? run_integer_sweep(context, *sweep) : run_sweep(context, *sweep);

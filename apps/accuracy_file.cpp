@@ -113,8 +113,8 @@ Result<AccuracyFile> open_accuracy_file(const fs::path& path, const AccuracyFile
   return file;
 }
 
-Result<SearchSpace> open_space(const std::string& name) {
-  if (!name.ends_with(".jsonl")) return nas::load_space(name);
+Result<SearchSpace> open_space(const std::string& name, const SpaceOverrides& change) {
+  if (!name.ends_with(".jsonl")) return nas::load_space(name, change);
   NAS_TRY(file, read_accuracy_file(name));
   return file.load_space();
 }

@@ -33,8 +33,8 @@ Result<AccuracyFile> read_accuracy_file(const std::filesystem::path& path);
 Result<AccuracyFile> open_accuracy_file(const std::filesystem::path& path, const AccuracyFile& header);
 
 // The space that a command's --space names: built-in, a JSON file, or a sweep's file (*.jsonl) for the space
-// as its supernet has it, with the images' number of classes.
-Result<SearchSpace> open_space(const std::string& name);
+// as its supernet has it, with the images' number of classes; to the others the changes are made.
+Result<SearchSpace> open_space(const std::string& name, const SpaceOverrides& change = {});
 
 // Appends measured networks, safe on disk when it returns.
 Result<void> append_accuracies(const std::filesystem::path& path, const std::vector<std::string>& networks,

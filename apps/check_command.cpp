@@ -21,7 +21,7 @@ using Record = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 struct CheckOptions {
-  std::string run, front, split = "test";
+  std::string run, front, split = "test", space;
   std::size_t networks = 0;   // at most; 0: all
   std::size_t on_device = 8;  // of these measured on each device; 0: none
 };
@@ -222,6 +222,7 @@ Result<int> run_check(const Context& context, const CheckOptions& o) {
   const fs::path folder = run_folder(context.project, o.front);
   NAS_TRY(c, open_front(folder, o.networks));
   NAS_TRY(run, open_trained_run(o.run));
+  NAS_CHECK(use_space(run, o.space));
   const data::Split split = o.split == "test" ? data::Split::test : data::Split::validation;
   Ledger ledger(context, folder);
   begin_scoring(ledger,
@@ -256,6 +257,7 @@ void add_check_command(CLI::App& app, Context& context) {
   auto check = std::make_shared<CheckOptions>();
   check_command->add_option("SEARCH", check->front, "Name or folder of a search")->required();
   check_command->add_option("--run", check->run, "Folder of the training run")->required();
+  check_command->add_option("--space", check->space, kSpaceHelp);
   check_command->add_option("--split", check->split, "validation or test")
       ->check(CLI::IsMember({"validation", "test"}));
   check_command->add_option("--networks", check->networks,

@@ -89,7 +89,9 @@ const std::map<std::string, std::string> kSearchMeanings{
     {"problem.run", "supernet: folder of a training run"},
     {"problem.accuracies", "supernet: file of `hwnas sweep` to read from and to append to"},
     {"problem.images", "supernet: of the validation split at most; 0: all"},
-    {"problem.space", "networks: a space instead of a sweep, costs only; closed-form: its space"},
+    {"problem.space",
+     "networks: a space instead of a sweep, costs only; supernet: one with bits or rank besides the "
+     "run's genes; closed-form: its space"},
     {"problem.precision", "networks, supernet: of weights and activations"},
     {"problem.devices", "networks, supernet: a latency each"},
     {"problem.devices[].session", "file of `hwnas profile`"},

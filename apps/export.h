@@ -19,6 +19,7 @@ inline constexpr std::int64_t kExportVectors = 8;  // images that an export carr
 struct ExportOptions {
   std::vector<std::string> networks;  // genotypes' texts, or "smallest", "middle", "largest"
   std::string run;                    // folder of a training run
+  std::string space;                  // that the networks are of (use_space()); empty: the run's
   std::string out;                    // folder to make, or the parent of folders named after their numbers
   std::vector<std::string> forms;     // of export_forms(); empty: all that the network has
   std::string device;                 // profile; empty: none in particular

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "apps/accuracy_file.h"
 #include "apps/arch_reference.h"
 #include "apps/command.h"
 #include "apps/export.h"
@@ -149,7 +150,7 @@ Result<ExportOutcome> export_networks(const ExportOptions& o) {
     return usage_error("is an exported folder already", o.out);
   const bool front = o.networks.size() > 1;
   const bool inside = front || o.out.ends_with('/') || fs::is_directory(o.out, ignored);
-  NAS_TRY(source, ExportSource::open(o.run));
+  NAS_TRY(source, ExportSource::open(o.run, o.space));
   ExportOutcome outcome;
   Progress progress("networks exported", o.networks.size(), o.quiet || !front);
   for (const std::string& network : o.networks) {
@@ -178,7 +179,7 @@ Result<void> keep(const Context& context, const ExportOptions& o, const std::str
   SpaceOverrides as_trained;
   as_trained.classes = record["classes"].get<int>();
   as_trained.resolutions = config.resolutions;
-  NAS_TRY(space, load_space(config.space, as_trained));
+  NAS_TRY(space, open_space(o.space.empty() ? config.space : o.space, as_trained));
   NAS_TRY(genotype, space.parse(record["genotype"].get<std::string>()));
   keep_export(context, space, genotype, record["folder"].get<std::string>(), asked);
   return {};
@@ -243,6 +244,7 @@ void add_export_commands(CLI::App& app, Context& context) {
                    "folder of `hwnas compress`")
       ->required();
   command->add_option("--run", options->run, "Folder of a training run")->required();
+  command->add_option("--space", options->space, kSpaceHelp);
   command->add_option(
       "--out", options->out,
       "Folder to make; with a slash at the end, an existing one or a whole front: the parent of folders "

@@ -32,8 +32,8 @@ struct SearchProblem {
 // are.
 Result<SearchProblem> network_problem(JsonReader& reader, const std::filesystem::path& base,
                                       const std::filesystem::path& project);
-// {"kind": "supernet", "run": FOLDER, "accuracies": FILE, "images": N, "precision", "devices"}: candidates
-// are evaluated on a trained supernet. Only in hwnas-torch.
+// {"kind": "supernet", "run": FOLDER, "space": NAME, "accuracies": FILE, "images": N, "precision",
+// "devices"}: candidates are evaluated on a trained supernet. Only in hwnas-torch.
 Result<SearchProblem> supernet_problem(JsonReader& reader, const std::filesystem::path& base,
                                        const std::filesystem::path& project);
 // {"kind": "closed-form", "space": NAME, "seed": 1}

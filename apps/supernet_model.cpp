@@ -166,6 +166,7 @@ class PathLoss {
 
 Result<SupernetModel> open_supernet_model(const SupernetRequest& request) {
   NAS_TRY(run, open_trained_run(request.run));
+  NAS_CHECK(use_space(run, request.space));
   TrainJob& job = run.job;
   const AccuracyFile header = accuracy_header(run);
   BatchList mixed = job.feeds.mixed(data::Split::validation);

@@ -10,6 +10,7 @@ namespace nas::apps {
 // A trained supernet as a search sees it.
 struct SupernetRequest {
   std::filesystem::path run;         // folder of the training run
+  std::string space;                 // that is searched (use_space()); empty: the run's
   std::filesystem::path accuracies;  // file of `hwnas sweep` to read from and append to; empty: none
   std::int64_t images = 0;           // of the validation split at most; 0: all
 };

@@ -7,6 +7,7 @@ Result<SearchProblem> supernet_problem(JsonReader& reader, const std::filesystem
                                        const std::filesystem::path& project) {
   SupernetRequest request;
   request.run = base / reader.text("run");
+  request.space = reader.text("space", "");
   const std::string accuracies = reader.text("accuracies", "");
   if (!accuracies.empty()) request.accuracies = base / accuracies;
   request.images = reader.integer("images", 0, INT64_MAX, 0);

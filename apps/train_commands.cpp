@@ -159,6 +159,11 @@ Result<int> train_supernet_of(const Context& context, const TrainConfig& config,
   const std::filesystem::path out = config.out;
   NAS_CHECK(keep_config(config, ranks));
   describe(context, config, job, supernet, "supernet of " + job.space.name(), prepared.kernels);
+  if (!context.quiet &&
+      std::ranges::any_of(job.space.genes(), [](const Gene& g) { return g.family == "rank"; }))
+    std::fprintf(stderr,
+                 "the space's rank genes stay out of training: all layers train whole; evaluate, sweep, "
+                 "search and export factor the weights\n");
   RunWatch watch(context, out, ranks);
   NAS_TRY(outcome, train(supernet, job.space, prepared.recipe, job.feeds.training(),
                          watch.options(config, job, prepared)));

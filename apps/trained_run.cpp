@@ -37,6 +37,24 @@ Result<TrainedRun> open_trained_run(const std::filesystem::path& folder, const s
   return TrainedRun{std::move(config), std::move(job), std::move(loaded), weights, std::move(digest)};
 }
 
+Result<void> use_space(TrainedRun& run, const std::string& name) {
+  if (name.empty()) return {};
+  AccuracyFile header = accuracy_header(run);
+  header.space = name;
+  if (name.ends_with(".jsonl")) {
+    NAS_TRY(file, read_accuracy_file(name));
+    header = std::move(file);
+  }
+  NAS_TRY(space, header.load_space());
+  if (auto held = run.loaded.supernet.holds(space.lower(space.largest())); !held)
+    return Error{held.error().message, name, held.error().kind};
+  run.config.space = header.space;
+  run.loaded.provenance.space = space.name();
+  run.loaded.provenance.space_fingerprint = to_string(space.fingerprint());
+  run.job.space = std::move(space);
+  return {};
+}
+
 AccuracyFile accuracy_header(const TrainedRun& run) {
   return {run.config.space,
           static_cast<int>(run.job.feeds.store().classes().size()),

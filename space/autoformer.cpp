@@ -8,14 +8,15 @@ namespace nas {
 namespace {
 
 // AutoFormer's elastic vision transformer (Chen et al., ICCV 2021): embedding width and depth of the whole
-// network, heads (64 channels each) and MLP ratio of every layer. Relative position tables are left out.
+// network, heads (64 channels each) and MLP ratio of every layer. Relative position tables are left out. Its
+// MLPs' linear layers may keep a share of their rank (space/low_rank.h).
 struct AutoFormer {
   std::int32_t classes = 1000;
   std::int32_t patch = 16;
   std::vector<std::int32_t> resolutions, widths, depths, heads;
-  std::vector<double> ratios;
+  std::vector<double> ratios, ranks;
   int width_gene = -1, depth_gene = -1;
-  std::vector<int> head_gene, ratio_gene;
+  std::vector<int> head_gene, ratio_gene, rank_gene;  // rank_gene is empty where there is one rank
 
   void lower(const Genotype& g, Network& network) const;
 };
@@ -39,10 +40,12 @@ void AutoFormer::lower(const Genotype& g, Network& network) const {
     branch = b.attention(branch, site(Role::attention), h * kHeadWidth, h);
     at = b.add(branch, at, site(Role::join));
     branch = b.layer_norm(at, site(Role::norm2));
+    b.set_rank(rank_gene.empty() ? ranks[0] : ranks[choice(rank_gene[layer])]);
     branch = b.activation(b.linear(branch, site(Role::mlp_up), middle, true), Activation::gelu);
     branch = b.linear(branch, site(Role::mlp_down), width, true);
     at = b.add(branch, at, site(Role::join));
   }
+  b.set_rank(1);
   at = b.layer_norm(at, {0, 0, Role::norm3});
   at = b.global_pool(at, {0, 1, Role::pool});
   b.linear(at, {0, 0, Role::classifier}, classes, true);
@@ -67,6 +70,7 @@ FamilyParts read_autoformer(JsonReader& reader) {
   net->depths = whole("depth", 1, 64);
   net->heads = whole("heads", 1, 256);
   net->ratios = read_values(reader, "mlp_ratio", 0.1, 16, false);
+  net->ranks = read_values(reader, "rank", 0.01, 1, false, std::vector<double>{1});
   if (net->resolutions.front() < net->patch)
     reader.fail("resolution", std::to_string(net->resolutions.front()) + " is smaller than one patch of " +
                                   std::to_string(net->patch));
@@ -80,6 +84,7 @@ FamilyParts read_autoformer(JsonReader& reader) {
     const std::string prefix = "stage1.block" + std::to_string(k + 1) + ".";
     net->head_gene.push_back(add(prefix + "heads", "h", net->heads));
     net->ratio_gene.push_back(add(prefix + "mlp_ratio", "m", net->ratios));
+    if (net->ranks.size() > 1) net->rank_gene.push_back(add(prefix + "rank", "rank", net->ranks));
     genes.depend_on(-1);
   }
   return {genes.take(), [net](const Genotype& g, Network& n) { net->lower(g, n); }};

@@ -1,5 +1,7 @@
 #include "space/network_builder.h"
 
+#include "space/low_rank.h"
+
 namespace nas {
 
 Layer& NetworkBuilder::append(LayerKind kind, Site site, std::int32_t from) {
@@ -19,6 +21,15 @@ Layer& NetworkBuilder::append(LayerKind kind, Site site, std::int32_t from) {
 void NetworkBuilder::set_side(Layer& layer, std::int32_t from) {
   layer.inputs[1] = from;
   layer.side = shape(from);
+}
+
+std::int32_t NetworkBuilder::last_at_rank() {
+  const Layer whole = layers_.back();
+  if (const std::int32_t rank = rank_ < 1 ? useful_rank(whole, rank_) : 0; rank > 0) {
+    layers_.pop_back();
+    append_factors(layers_, whole, rank);
+  }
+  return last();
 }
 
 std::int32_t NetworkBuilder::embedding(std::int32_t from, Site site, std::int32_t rows,
@@ -49,7 +60,7 @@ std::int32_t NetworkBuilder::conv(std::int32_t from, Site site, std::int32_t out
     return (stride == 1 ? room : room / stride) + 1;
   };
   layer.out = {out_channels, windows(layer.in.height), windows(layer.in.width)};
-  return last();
+  return last_at_rank();
 }
 
 std::int32_t NetworkBuilder::batch_norm(std::int32_t from) {
@@ -115,7 +126,7 @@ std::int32_t NetworkBuilder::linear(std::int32_t from, Site site, std::int32_t o
   Layer& layer = append(LayerKind::linear, site, from);
   layer.out.channels = out_channels;
   layer.bias = bias;
-  return last();
+  return last_at_rank();
 }
 
 std::int32_t NetworkBuilder::add(std::int32_t a, std::int32_t b, Site site) {

@@ -15,6 +15,10 @@ class NetworkBuilder {
     activation_bits_ = activation_bits;
   }
 
+  // Share of their full rank that 1x1 convolutions and linear layers that follow keep (space/low_rank.h); 1:
+  // they stay whole.
+  void set_rank(double share) { rank_ = share; }
+
   std::int32_t input(Shape shape);
   // "Same" padding for odd kernels: padding = kernel / 2.
   std::int32_t conv(std::int32_t from, Site site, std::int32_t out_channels, std::int32_t kernel,
@@ -46,12 +50,15 @@ class NetworkBuilder {
 
  private:
   void set_side(Layer& layer, std::int32_t from);
+  // The layer just made, in two where the rank says so.
+  std::int32_t last_at_rank();
   Layer& append(LayerKind kind, Site site, std::int32_t from);
   std::int32_t last() const { return static_cast<std::int32_t>(layers_.size()) - 1; }
 
   std::vector<Layer>& layers_;
   std::uint8_t weight_bits_ = 0;
   std::uint8_t activation_bits_ = 0;
+  double rank_ = 1;
 };
 
 }  // namespace nas

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "supernet/detail/inherited.h"
 #include "supernet/detail/losses.h"
 #include "supernet/detail/step.h"
 #include "supernet/detail/supernet_impl.h"
@@ -78,7 +79,7 @@ Result<void> share(std::vector<PooledMoments>& sums, Ranks* ranks) {
   return {};
 }
 
-Result<std::vector<NormStatistics>> recalibrate(const WeightTable& weights, std::span<const Network> networks,
+Result<std::vector<NormStatistics>> recalibrate(const Inherited& weights, std::span<const Network> networks,
                                                 const BatchList& list, Ranks* ranks) {
   std::vector<std::vector<NormStatistics>> found(networks.size());
   for (auto& f : found) f.resize(static_cast<std::size_t>(list.batches));
@@ -87,14 +88,14 @@ Result<std::vector<NormStatistics>> recalibrate(const WeightTable& weights, std:
     ExecutionOptions options;
     options.mode = NormMode::record;
     options.keep = false;
-    Execution run(weights, networks[i], options);
-    run.forward(images_of(weights, batch, 0, batch.size()));
+    Execution run(weights.of(i), networks[i], options);
+    run.forward(images_of(weights.of(i), batch, 0, batch.size()));
     found[i][static_cast<std::size_t>(b)] = std::move(run.recorded());
   });
   const c10::NoGradGuard no_grad;
   std::vector<NormStatistics> pooled(networks.size());
-  const at::Device device = weights.parameters().front().value.device();
   for (std::size_t i = 0; i < networks.size(); ++i) {
+    const at::Device device = weights.of(i).parameters().front().value.device();
     std::vector<PooledMoments> sums;
     std::vector<std::size_t> norms;
     for (std::size_t l = 0; l < networks[i].layers.size(); ++l) {
@@ -107,7 +108,7 @@ Result<std::vector<NormStatistics>> recalibrate(const WeightTable& weights, std:
     NAS_CHECK(share(sums, ranks));
     pooled[i].of.resize(networks[i].layers.size());
     for (std::size_t k = 0; k < norms.size(); ++k)
-      pooled[i].of[norms[k]] = sums[k].moments(weights.batch_norm_epsilon(), device);
+      pooled[i].of[norms[k]] = sums[k].moments(weights.of(i).batch_norm_epsilon(), device);
   }
   return pooled;
 }
@@ -171,7 +172,7 @@ Result<void> share(std::vector<std::vector<Tally>>& tallies, Ranks* ranks) {
   return {};
 }
 
-Result<std::vector<Score>> score(const WeightTable& weights, std::span<const Network> networks,
+Result<std::vector<Score>> score(const Inherited& weights, std::span<const Network> networks,
                                  const std::vector<NormStatistics>& statistics, const BatchList& list,
                                  Ranks* ranks) {
   std::vector<std::vector<Tally>> tallies(networks.size(),
@@ -182,8 +183,8 @@ Result<std::vector<Score>> score(const WeightTable& weights, std::span<const Net
     options.mode = NormMode::fixed;
     options.fixed = &statistics[i];
     options.keep = false;
-    Execution run(weights, networks[i], options);
-    const at::Tensor out = run.forward(images_of(weights, batch, 0, batch.size())).cpu().contiguous();
+    Execution run(weights.of(i), networks[i], options);
+    const at::Tensor out = run.forward(images_of(weights.of(i), batch, 0, batch.size())).cpu().contiguous();
     tallies[i][static_cast<std::size_t>(b)] = tally_batch(out, batch);
   });
   NAS_CHECK(share(tallies, ranks));
@@ -227,7 +228,7 @@ Result<std::vector<Score>> evaluate(const Supernet& supernet, std::span<const Ne
                                     const BatchList& recalibration, const BatchList& scoring, Ranks* ranks) {
   for (const Network& n : networks) NAS_CHECK(supernet.holds(n));
   NAS_CHECK(check_batches(recalibration, networks));
-  const WeightTable& weights = supernet.impl().weights;
+  const Inherited weights(supernet.impl().weights, networks);
   NAS_TRY(statistics, recalibrate(weights, networks, recalibration, ranks));
   return score(weights, networks, statistics, scoring, ranks);
 }
@@ -236,8 +237,9 @@ Result<TrainedNetwork> extract(const Supernet& supernet, const Network& network,
                                const BatchList& recalibration, const Provenance& provenance) {
   NAS_CHECK(supernet.holds(network));
   NAS_CHECK(check_batches(recalibration, {&network, 1}));
-  const WeightTable& weights = supernet.impl().weights;
-  NAS_TRY(all_statistics, recalibrate(weights, {&network, 1}, recalibration, nullptr));
+  const Inherited inherited(supernet.impl().weights, {&network, 1});
+  const WeightTable& weights = inherited.of(0);
+  NAS_TRY(all_statistics, recalibrate(inherited, {&network, 1}, recalibration, nullptr));
   const NormStatistics& statistics = all_statistics.front();
   const TaskGuard guard;
   TrainedNetwork trained{network, {}, weights.batch_norm_epsilon(), provenance};
@@ -259,7 +261,8 @@ Result<TrainedNetwork> extract(const Supernet& supernet, const Network& network,
 Result<Score> evaluate(const TrainedNetwork& trained, const BatchList& scoring) {
   NAS_TRY(single, Supernet::of(trained));
   const std::vector<NormStatistics> statistics{own_statistics(trained, at::kCPU)};
-  NAS_TRY(scores, score(single.impl().weights, {&trained.network, 1}, statistics, scoring, nullptr));
+  const Inherited weights(single.impl().weights, {&trained.network, 1});
+  NAS_TRY(scores, score(weights, {&trained.network, 1}, statistics, scoring, nullptr));
   return scores.front();
 }
 

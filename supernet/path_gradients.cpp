@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "supernet/detail/inherited.h"
 #include "supernet/detail/losses.h"
 #include "supernet/detail/step.h"
 #include "supernet/detail/supernet_impl.h"
@@ -114,7 +115,7 @@ Result<std::vector<GateGradients>> path_gradients(const Supernet& supernet, cons
                        " pixels, the batch has " + std::to_string(batch.resolution));
   const TaskGuard guard;
   const WeightTable& weights = supernet.impl().weights;
-  const Passed passed = run_path(weights, base, batch);
+  const Passed passed = run_path(Inherited(weights, {&base, 1}).of(0), base, batch);
   std::vector<GateGradients> found;
   for (std::size_t k = 0; k < genes.size(); ++k) {
     const auto gene = static_cast<std::size_t>(genes[k]);
@@ -127,6 +128,7 @@ Result<std::vector<GateGradients>> path_gradients(const Supernet& supernet, cons
     }
     NAS_TRY(stretch, find_stretch(base, networks, space.genes()[gene]));
     const at::Tensor& gradient = passed.gradients[base.layers.size() - stretch.behind - 1];
+    const Inherited inherited(weights, networks);
     GateGradients gates{genes[k], std::vector<double>(count, 0)};
     tbb::parallel_for(std::size_t{0}, count, [&](std::size_t c) {
       const bool wanted = choices.empty() || choices[k].empty() ||
@@ -135,7 +137,7 @@ Result<std::vector<GateGradients>> path_gradients(const Supernet& supernet, cons
       const TaskGuard inside;
       ExecutionOptions options;
       options.keep = true;  // nothing is released, the prefix is shared
-      Execution run(weights, networks[c], options);
+      Execution run(inherited.of(c), networks[c], options);
       const at::Tensor out =
           run.continue_from(passed.values, stretch.begin, networks[c].layers.size() - stretch.behind);
       gates.of_choice[c] = (out.to(at::kDouble) * gradient.to(at::kDouble)).sum().item<double>();

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "space/low_rank.h"
 #include "supernet/detail/execution.h"
+#include "supernet/detail/inherited.h"
 #include "supernet/detail/step.h"
 #include "supernet/detail/supernet_impl.h"
 
@@ -39,18 +41,19 @@ at::Tensor from_named(const NamedTensor& named, at::Device device) {
 }
 
 std::vector<Network> size_giving_networks(const SearchSpace& space) {
+  const auto whole = [&space](const Genotype& g) { return joined(space.lower(g)).network; };
   std::vector<Network> networks;
   for (const Genotype& base : {space.largest(), space.smallest()}) {
-    networks.push_back(space.lower(space.canonical(base)));
+    networks.push_back(whole(space.canonical(base)));
     for (std::size_t gene = 0; gene < space.genes().size(); ++gene)
       for (std::size_t c = 0; c < space.genes()[gene].choices.size(); ++c) {
         Genotype g = base;
         g[gene] = static_cast<std::uint8_t>(c);
-        networks.push_back(space.lower(space.canonical(g)));
+        networks.push_back(whole(space.canonical(g)));
       }
   }
   Rng rng(0, "supernet sizes");
-  for (int i = 0; i < 64; ++i) networks.push_back(space.lower(space.sample(rng)));
+  for (int i = 0; i < 64; ++i) networks.push_back(whole(space.sample(rng)));
   return networks;
 }
 
@@ -91,7 +94,9 @@ std::size_t Supernet::parameter_count() const {
   return static_cast<std::size_t>(count);
 }
 
-Result<void> Supernet::holds(const Network& network) const { return impl_->weights.holds(network); }
+Result<void> Supernet::holds(const Network& network) const {
+  return impl_->weights.holds(as_stored(impl_->weights, network));
+}
 
 Result<std::vector<float>> Supernet::forward(std::span<const float> pixels, const Network& network) const {
   NAS_CHECK(holds(network));
@@ -106,7 +111,8 @@ Result<std::vector<float>> Supernet::forward(std::span<const float> pixels, cons
   std::copy(pixels.begin(), pixels.end(), x.data_ptr<float>());
   ExecutionOptions options;
   options.keep = false;
-  Execution run(impl_->weights, network, options);
+  const Inherited weights(impl_->weights, {&network, 1});
+  Execution run(weights.of(0), network, options);
   return to_named("", run.forward(x.to(impl_->weights.parameters().front().value.device()))).values;
 }
 

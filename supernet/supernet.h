@@ -17,7 +17,8 @@ struct SupernetOptions {
 };
 
 // The shared weights of every network of a search space: per place in the space the largest that any network
-// needs; a network uses prefixes of them (kernels: the centre, transformed). No state besides the weights:
+// needs; a network uses prefixes of them (kernels: the centre, transformed). Layers of low rank are held
+// whole; a network with factors of them gets the nearest ones of its rank. No state besides the weights:
 // which sub-network runs is an argument of every call, so any number of threads may read one supernet.
 class Supernet {
  public:
@@ -52,7 +53,7 @@ class Supernet {
 };
 
 // The networks that fix the supernet's sizes: the smallest and the largest, each with every choice of every
-// gene in turn, and random ones.
+// gene in turn, and random ones; layers of low rank are whole.
 std::vector<Network> size_giving_networks(const SearchSpace& space);
 
 }  // namespace nas::supernet

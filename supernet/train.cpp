@@ -7,6 +7,7 @@
 
 #include "space/base/file.h"
 #include "space/base/hash.h"
+#include "space/low_rank.h"
 #include "supernet/detail/checkpoint.h"
 #include "supernet/detail/sampler.h"
 #include "supernet/detail/sorting.h"
@@ -31,8 +32,10 @@ struct Target {
   };
   Result<Path> make(const Result<Genotype>& genotype) const {
     if (!genotype) return genotype.error();
-    return Path{space->lower(*genotype), space->text(*genotype)};
+    return Path{whole(*genotype), space->text(*genotype)};
   }
+  // Low rank comes after training: paths train at their full rank.
+  Network whole(const Genotype& genotype) const { return joined(space->lower(genotype)).network; }
   Result<Path> largest(const Phase& phase, int resolution) const {
     return network ? single(resolution) : make(Sampler(*space, phase).largest(resolution));
   }
@@ -187,11 +190,11 @@ class Run {
       Rng rng(0, "trained widths", static_cast<std::uint64_t>(i));
       for (int k = 0; k < 64; ++k)
         if (auto g = k == 0 ? sampler.smallest(side) : sampler.random(side, rng); g)
-          trained.push_back(target_.space->lower(*g));
+          trained.push_back(target_.whole(*g));
     }
     std::vector<std::vector<at::Tensor>*> companions{&optimizer_->average()};
     for (auto& slot : optimizer_->state()) companions.push_back(&slot);
-    sort_channels(weights_, target_.space->lower(target_.space->largest()), trained, phase.sort_channels,
+    sort_channels(weights_, target_.whole(target_.space->largest()), trained, phase.sort_channels,
                   companions);
   }
 

@@ -52,10 +52,11 @@ Image planes_of(const Image& image, const Shape& s) {
   return planes;
 }
 
-Result<ExportSource> ExportSource::open(const std::string& run) {
+Result<ExportSource> ExportSource::open(const std::string& run, const std::string& space) {
   NAS_TRY(opened, open_trained_run(run));
   if (opened.loaded.provenance.steps == 0)
     return usage_error("these weights were never trained (0 steps)", opened.weights.string());
+  NAS_CHECK(use_space(opened, space));
   return ExportSource(std::move(opened));
 }
 

@@ -37,8 +37,9 @@ struct Subject {
 // A finished training run: weights, images, space. Opened once for all networks of a front.
 class ExportSource {
  public:
-  // Fails on a folder without a finished training, weights of another space, or weights never trained.
-  static Result<ExportSource> open(const std::string& run);
+  // `space`: of the networks, as for use_space(). Fails on a folder without a finished training, weights of
+  // another space, or weights never trained.
+  static Result<ExportSource> open(const std::string& run, const std::string& space = {});
 
   // A folder of `hwnas compress` is taken as it is; else
   // extracts (statistics recalibrated), folds, and quantises when `integer`. After quantisation-aware

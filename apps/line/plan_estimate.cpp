@@ -12,6 +12,7 @@
 #include "devices/profile.h"
 #include "latency/measure/kernel_set.h"
 #include "latency/measure/profiler.h"
+#include "space/low_rank.h"
 #include "space/search_space.h"
 #include "supernet/data/source.h"
 #include "supernet/data/splits.h"
@@ -143,7 +144,7 @@ Result<Facts> gather(const fs::path& project, const LineConfig& config) {
   NAS_TRY(recipe, supernet::load_recipe(in_project(project, config.recipe)));
   const Sizes sizes = network_sizes(space, config.seed);
   const double search_rate = probe_search(space, config.seed);
-  supernet::WeightShapes shapes = supernet::weight_shapes(space.lower(space.largest()));
+  supernet::WeightShapes shapes = supernet::weight_shapes(joined(space.lower(space.largest())).network);
   return Facts{config,
                project,
                std::move(space),

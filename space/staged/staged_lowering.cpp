@@ -97,6 +97,7 @@ std::int32_t resnet_block(Lowering& l, std::int32_t from, const BlockPlan& block
 
 std::int32_t lower_block(Lowering& l, BlockKind kind, std::int32_t from, const BlockPlan& block,
                          BlockShape shape) {
+  l.builder.set_rank(block.rank.at(l.g));
   Operation op;
   if (block.operation.values.empty()) {
     op = {false, block.kernel.at(l.g), block.expand.at(l.g), 1, block.squeeze_excite.at(l.g)};
@@ -129,6 +130,7 @@ std::int32_t lower_block(Lowering& l, BlockKind kind, std::int32_t from, const B
 std::int32_t lower_head(Lowering& l, std::int32_t at, const HeadPlan& head, std::int16_t number) {
   NetworkBuilder& b = l.builder;
   l.use(head.bits);
+  b.set_rank(head.rank.at(l.g));
   if (head.kind == HeadKind::pool) return b.global_pool(at, {0, number, Role::pool});
   std::int32_t channels =
       head.expand > 0 ? expanded_channels(b.shape(at).channels, head.expand) : head.channels.at(l.g);
@@ -162,6 +164,7 @@ void lower(const StagedPlan& plan, const Genotype& g, Network& network) {
   for (std::size_t h = 0; h < plan.head.size(); ++h)
     at = lower_head(l, at, plan.head[h], static_cast<std::int16_t>(h + 1));
   l.use(plan.classifier_bits);
+  b.set_rank(plan.classifier_rank.at(g));
   b.linear(at, {0, 0, Role::classifier}, plan.classes, true);
 }
 

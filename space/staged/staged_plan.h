@@ -40,6 +40,7 @@ struct BlockPlan {
   Elastic<Operation> operation;  // empty values: kernel, expand and squeeze_excite hold
   // One entry for the block, or three (expand, depthwise, project) where bits are chosen per layer.
   std::vector<Bits> bits;
+  Elastic<double> rank{-1, {1}};  // share of the full one that 1x1 convolutions keep (space/low_rank.h)
 };
 
 struct StagePlan {
@@ -70,6 +71,7 @@ struct HeadPlan {
   Activation activation = Activation::none;
   HeadScale scale = HeadScale::never;
   Bits bits;
+  Elastic<double> rank{-1, {1}};
 };
 
 // A chain of stages of blocks between a stem and a head, with every elastic property resolved to a gene.
@@ -82,6 +84,7 @@ struct StagedPlan {
   std::vector<StagePlan> stages;
   std::vector<HeadPlan> head;
   Bits classifier_bits;
+  Elastic<double> classifier_rank{-1, {1}};
   Activation squeeze_excite_gate = Activation::hard_sigmoid;
   bool squeeze_from_input = false;  // reduced to a quarter of the block's input, not of its middle (MnasNet)
 };

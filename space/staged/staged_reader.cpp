@@ -91,6 +91,9 @@ class ElasticReader {
 
   Bits bits() { return {bits("weight_bits", "wb"), bits("activation_bits", "ab")}; }
 
+  // Share of the full rank (space/low_rank.h); 1: the layers stay whole.
+  Elastic<double> rank() { return number("rank", "rank", 0.01, 1, false, std::vector<double>{1}); }
+
  private:
   JsonReader& reader_;
   GeneList& genes_;
@@ -181,6 +184,9 @@ class StagedReader {
     per_block_ = reader.word("genes", {"block", "stage"}, "block") == "block";
     bits_per_layer_ = reader.word("bits", {"block", "layer"}, "block") == "layer";
     skip_first_ = reader.flag("skip_first", false);
+    if ((stage.kind == BlockKind::conv || stage.kind == BlockKind::basic) && reader.has("rank"))
+      reader.fail("rank",
+                  "belongs to blocks of 1x1 convolutions (mbconv, separable, bottleneck), found " + kind);
     const auto operations = read_operations(reader);
     BlockPlan shared;
     if (!per_block_) shared = read_block(reader, prefix, operations, false);
@@ -219,6 +225,7 @@ class StagedReader {
         block.bits.push_back(
             {ElasticReader(reader, genes_, prefix + part).bits("weight_bits", "wb"), activations});
     }
+    block.rank = elastic.rank();
     return block;
   }
 
@@ -261,13 +268,16 @@ class StagedReader {
                      : scale == "always" ? HeadScale::always
                                          : HeadScale::above_one;
         head.bits = elastic.bits();
+        head.rank = elastic.rank();
       }
       item.done();
       plan_->head.push_back(std::move(head));
     }
     if (!pooled) reader_.fail("head", "needs one {\"kind\": \"pool\"} before the classifier");
     JsonReader classifier = reader_.object("classifier");
-    plan_->classifier_bits = ElasticReader(classifier, genes_, "classifier.").bits();
+    ElasticReader elastic(classifier, genes_, "classifier.");
+    plan_->classifier_bits = elastic.bits();
+    plan_->classifier_rank = elastic.rank();
     classifier.done();
   }
 

@@ -10,98 +10,21 @@
 namespace nas::supernet {
 namespace {
 
-using Ranks = std::map<std::int32_t, std::int32_t>;
-
-constexpr std::uint8_t kFirstFactor = 128;  // of Site::variant, beyond any operation's
-
-bool is_factorable(const Layer& l) {
-  return (l.kind == LayerKind::conv && l.groups == 1 && l.kernel == 1) || l.kind == LayerKind::linear;
-}
-
-struct Factors {
-  std::vector<float> first, second;  // [rank, in], [out, rank]
-};
-
-// W ~ U s (V^T / weights): the singular values go half to each side, which keeps both factors of like size.
+// W ~ U s (V^T / weights), columns weighted by the root of the power they meet.
 Factors factors_of(const NamedTensor& w, std::size_t rank, const std::vector<double>* power) {
   const auto out = static_cast<std::size_t>(w.shape[0]), in = static_cast<std::size_t>(w.shape[1]);
+  std::vector<double> weights;
   double most = 0;
-  for (std::size_t c = 0; power && c < in; ++c) most = std::max(most, (*power)[c]);
+  if (power) most = *std::ranges::max_element(*power);
   // A channel that is always zero still gets a little: its weights may matter for other images.
-  const auto weight = [&](std::size_t c) {
-    return power ? std::sqrt(std::max((*power)[c], 1e-6 * most) + 1e-30) : 1.0;
-  };
-  std::vector<double> a(w.values.size());
-  for (std::size_t i = 0; i < a.size(); ++i) a[i] = w.values[i] * weight(i % in);
-  const Svd d = svd(a, out, in);
-  const std::size_t k = d.s.size();
-  Factors f{std::vector<float>(rank * in), std::vector<float>(out * rank)};
-  for (std::size_t r = 0; r < std::min(rank, k); ++r) {
-    const double root = std::sqrt(d.s[r]);
-    for (std::size_t c = 0; c < in; ++c)
-      f.first[r * in + c] = static_cast<float>(root * d.v[c * k + r] / weight(c));
-    for (std::size_t o = 0; o < out; ++o) f.second[o * rank + r] = static_cast<float>(root * d.u[o * k + r]);
-  }
-  return f;
-}
-
-Layer first_factor(Layer l, std::int32_t rank) {
-  l.site.variant = static_cast<std::uint8_t>(l.site.variant + kFirstFactor);
-  l.out.channels = rank;
-  l.bias = false;
-  return l;
-}
-
-Result<void> check_ranks(const Network& network, const Ranks& ranks) {
-  for (const auto& [index, rank] : ranks) {
-    const Layer& l = network.layers[static_cast<std::size_t>(index)];
-    if (!is_factorable(l))
-      return usage_error("low rank: layer " + layer_name(l) + " is no 1x1 convolution or linear layer");
-    if (rank < 1 || l.site.variant >= kFirstFactor)
-      return usage_error("low rank: layer " + layer_name(l) +
-                         (rank < 1 ? " must keep a rank of at least 1, found " + std::to_string(rank)
-                                   : " is a factor already"));
-  }
-  return {};
+  for (std::size_t c = 0; power && c < in; ++c)
+    weights.push_back(std::sqrt(std::max((*power)[c], 1e-6 * most) + 1e-30));
+  std::vector<double> a(w.values.begin(), w.values.end());
+  for (std::size_t i = 0; power && i < a.size(); ++i) a[i] *= weights[i % in];
+  return truncated(svd(a, out, in), rank, weights);
 }
 
 }  // namespace
-
-std::vector<std::int32_t> factorable_layers(const Network& network) {
-  std::vector<std::int32_t> found;
-  for (std::size_t i = 0; i < network.layers.size(); ++i) {
-    const Layer& l = network.layers[i];
-    if (is_factorable(l) && l.site.variant < kFirstFactor && largest_useful_rank(l) >= 1)
-      found.push_back(static_cast<std::int32_t>(i));
-  }
-  return found;
-}
-
-std::int32_t largest_useful_rank(const Layer& l) {
-  const std::int64_t out = l.out.channels, in = l.in.channels;
-  return static_cast<std::int32_t>((out * in - 1) / (out + in));
-}
-
-Result<Network> factored(const Network& network, const Ranks& ranks) {
-  NAS_CHECK(check_ranks(network, ranks));
-  Network result;
-  std::vector<std::int32_t> moved;  // old index -> new
-  for (std::size_t i = 0; i < network.layers.size(); ++i) {
-    Layer l = network.layers[i];
-    for (std::int32_t& from : l.inputs)
-      if (from >= 0) from = moved[static_cast<std::size_t>(from)];
-    if (const auto rank = ranks.find(static_cast<std::int32_t>(i)); rank != ranks.end()) {
-      result.layers.push_back(first_factor(l, rank->second));
-      l.inputs[0] = static_cast<std::int32_t>(result.layers.size()) - 1;
-      l.in = result.layers.back().out;
-      l.stride = 1;
-    }
-    moved.push_back(static_cast<std::int32_t>(result.layers.size()));
-    result.layers.push_back(l);
-  }
-  NAS_CHECK(validate(result));
-  return result;
-}
 
 Result<std::map<std::int32_t, std::vector<double>>> input_power(const TrainedNetwork& trained,
                                                                 std::span<const std::vector<float>> images) {
@@ -128,10 +51,11 @@ Result<std::map<std::int32_t, std::vector<double>>> input_power(const TrainedNet
   return power;
 }
 
-Result<TrainedNetwork> factor(const TrainedNetwork& trained, const Ranks& ranks,
+Result<TrainedNetwork> factor(const TrainedNetwork& trained, const LayerRanks& ranks,
                               const std::map<std::int32_t, std::vector<double>>& power) {
   TrainedNetwork t = trained;
   NAS_TRY(network, factored(trained.network, ranks));
+  std::int32_t before = 0;  // layers in two so far
   for (const auto& [index, rank] : ranks) {
     const Layer& l = trained.network.layers[static_cast<std::size_t>(index)];
     const auto weighted = power.find(index);
@@ -142,7 +66,8 @@ Result<TrainedNetwork> factor(const TrainedNetwork& trained, const Ranks& ranks,
     std::vector<std::int64_t> first{rank, w->shape[1]}, second{w->shape[0], rank};
     for (auto* shape : {&first, &second}) shape->insert(shape->end(), w->shape.begin() + 2, w->shape.end());
     *w = {name, second, f.second};
-    t.tensors.push_back({layer_name(first_factor(l, rank)) + ".weight", first, f.first});
+    const Layer& thin = network.layers[static_cast<std::size_t>(index + before++)];
+    t.tensors.push_back({layer_name(thin) + ".weight", first, f.first});
   }
   t.network = std::move(network);
   t.provenance.note += ", " + std::to_string(ranks.size()) + " layers of low rank";
@@ -150,7 +75,7 @@ Result<TrainedNetwork> factor(const TrainedNetwork& trained, const Ranks& ranks,
   return t;
 }
 
-TrainedNetwork projected(TrainedNetwork trained, const Ranks& ranks) {
+TrainedNetwork projected(TrainedNetwork trained, const LayerRanks& ranks) {
   for (const auto& [index, rank] : ranks) {
     const std::string name = layer_name(trained.network.layers[static_cast<std::size_t>(index)]) + ".weight";
     auto w = std::ranges::find(trained.tensors, name, &NamedTensor::name);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "supernet/low_rank/low_rank.h"
 #include "supernet/quantize/simulation.h"
@@ -9,25 +8,12 @@ namespace {
 
 constexpr double kShares[] = {0.75, 0.5, 0.35, 0.25};
 
-// 0 where two factors would not be smaller.
-std::int32_t rank_at(const Network& network, std::int32_t layer, double share) {
-  const Layer& l = network.layers[static_cast<std::size_t>(layer)];
-  const auto rank = static_cast<std::int32_t>(std::lround(share * std::min(l.in.channels, l.out.channels)));
-  return std::max(1, rank) <= largest_useful_rank(l) ? std::max(1, rank) : 0;
-}
-
 }  // namespace
 
-std::map<std::int32_t, std::int32_t> ranks_at(const Network& network, double share) {
-  std::map<std::int32_t, std::int32_t> ranks;
-  for (const std::int32_t layer : factorable_layers(network))
-    if (const std::int32_t rank = rank_at(network, layer, share); rank > 0) ranks[layer] = rank;
-  return ranks;
-}
-
-Result<std::map<std::int32_t, std::int32_t>> ranks_within(
-    const TrainedNetwork& trained, const std::map<std::int32_t, std::vector<double>>& power,
-    std::span<const std::vector<float>> images, const NetworkCost& cost, double limit) {
+Result<LayerRanks> ranks_within(const TrainedNetwork& trained,
+                                const std::map<std::int32_t, std::vector<double>>& power,
+                                std::span<const std::vector<float>> images, const NetworkCost& cost,
+                                double limit) {
   const std::vector<std::int32_t> layers = factorable_layers(trained.network);
   NAS_TRY(whole, cost(trained.network));
   NAS_TRY(folded, fold(trained));
@@ -39,7 +25,7 @@ Result<std::map<std::int32_t, std::int32_t>> ranks_within(
     items.push_back({{0, 0}});
     choices.push_back({0});
     for (const double share : kShares) {
-      const std::int32_t rank = rank_at(trained.network, layer, share);
+      const std::int32_t rank = useful_rank(trained.network.layers[static_cast<std::size_t>(layer)], share);
       if (rank == 0) continue;
       NAS_TRY(thin, factor(trained, {{layer, rank}}, power));
       NAS_TRY(now, cost(thin.network));
@@ -57,7 +43,7 @@ Result<std::map<std::int32_t, std::int32_t>> ranks_within(
     return Error{"low rank cannot reach " + std::to_string(limit) +
                      "; at the lowest ranks the network costs " + std::to_string(floor),
                  "", ErrorKind::infeasible};
-  std::map<std::int32_t, std::int32_t> ranks;
+  LayerRanks ranks;
   for (std::size_t i = 0; i < layers.size(); ++i)
     if (choices[i][(*chosen)[i]] > 0) ranks[layers[i]] = choices[i][(*chosen)[i]];
   return ranks;

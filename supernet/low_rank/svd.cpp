@@ -87,4 +87,17 @@ Svd svd(const std::vector<double>& matrix, std::size_t rows, std::size_t columns
   return out;
 }
 
+Factors truncated(const Svd& d, std::size_t rank, std::span<const double> weights) {
+  const std::size_t k = d.s.size(), rows = d.u.size() / k, columns = d.v.size() / k;
+  Factors f{std::vector<float>(rank * columns), std::vector<float>(rows * rank)};
+  for (std::size_t r = 0; r < std::min(rank, k); ++r) {
+    const double root = std::sqrt(d.s[r]);
+    for (std::size_t c = 0; c < columns; ++c)
+      f.first[r * columns + c] =
+          static_cast<float>(root * d.v[c * k + r] / (weights.empty() ? 1.0 : weights[c]));
+    for (std::size_t o = 0; o < rows; ++o) f.second[o * rank + r] = static_cast<float>(root * d.u[o * k + r]);
+  }
+  return f;
+}
+
 }  // namespace nas::supernet

@@ -137,5 +137,57 @@ TEST_F(SupernetSearch, AFolderWithoutASupernetIsRefused) {
   EXPECT_THAT(said_, HasSubstr("nowhere"));
 }
 
+// A run of `tiny`, its networks with rank genes: nothing is trained anew for them.
+TEST_F(SupernetSearch, RankGenesAreSweptSearchedCheckedExportedAndTunedOnARunWithoutThem) {
+  const std::string space = HWNAS_SOURCE_DIR "/examples/spaces/tiny-rank.json";
+  ASSERT_EQ(hwnas("-q sweep --run runs/supernet --space " + space + " --networks 32 --out rank.jsonl"), 0)
+      << said_;
+  const std::vector<json> swept = lines(project_ / "rank.jsonl");
+  ASSERT_EQ(swept.size(), 33u);
+  const std::string last = swept.back()["arch"];
+  EXPECT_THAT(last, HasSubstr(":rank="));
+  ASSERT_EQ(hwnas("-f json evaluate \"" + last + "\" --run runs/supernet --space rank.jsonl"), 0) << said_;
+  EXPECT_EQ(json::parse(output_)[0]["top1"], swept.back()["top1"]);
+  EXPECT_EQ(hwnas("evaluate \"" + last + "\" --run runs/supernet"), 2) << "the run's own space has no ranks";
+  EXPECT_EQ(hwnas("evaluate largest --run runs/supernet --space cifar-mbv3"), 2);
+  EXPECT_THAT(said_, HasSubstr("weights of "));
+
+  // Below what tiny's smallest network costs, so that only low rank gets there.
+  ASSERT_EQ(hwnas("-f json space cost tiny --min"), 0) << said_;
+  const double least = json::parse(output_)["macs"].get<double>() / 1e6;
+  json c = json::parse(*read_file(config("thin", "nsga2", 60)));
+  c["constraints"] = {{{"metric", "macs_m"}, {"max", 0.95 * least}}};
+  c["objectives"].erase(1);
+  c["problem"] = {{"kind", "supernet"}, {"run", "runs/supernet"}, {"space", "rank.jsonl"}, {"images", 40}};
+  std::ofstream(project_ / "thin.json") << c;
+  ASSERT_EQ(hwnas("-q search thin.json"), 0) << said_;
+  c["problem"] = {{"kind", "networks"}, {"accuracy", "rank.jsonl"}};
+  std::ofstream(project_ / "thin.json") << c;
+  ASSERT_EQ(hwnas("-f json search thin.json --name predicted"), 0) << said_;
+  const std::string best = json::parse(output_)[0]["arch"];
+  EXPECT_THAT(best, testing::AnyOf(HasSubstr("0.25"), HasSubstr("0.5")));
+  ASSERT_EQ(hwnas("-f json check predicted --run runs/supernet --space rank.jsonl --on-device 0"), 0)
+      << said_;
+
+  ASSERT_EQ(
+      hwnas(
+          "-q export predicted:best --run runs/supernet --space rank.jsonl --to c,onnx-int8 --test-images 20 "
+          "--out thin"),
+      0)
+      << said_;
+  EXPECT_EQ(json::parse(*read_file(project_ / "thin/manifest.json"))["architecture"]["genotype"], best);
+  ASSERT_EQ(hwnas("verify thin"), 0) << said_ << output_;
+  ASSERT_EQ(
+      hwnas("-q evaluate \"" + best + "\" --run runs/supernet --space rank.jsonl --extract thin.safetensors"),
+      0)
+      << said_;
+  ASSERT_EQ(
+      hwnas(
+          "-q train --network thin.safetensors --data procedural:classes=4,count=600,side=24,difficulty=0.05 "
+          "--length 0.05 --batch 32 --out runs/tuned"),
+      0)
+      << said_;
+}
+
 }  // namespace
 }  // namespace nas::apps

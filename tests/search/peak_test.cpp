@@ -12,6 +12,7 @@
 #include "search/strategies.h"
 #include "space/cost.h"
 #include "tests/search/fixtures.h"
+#include "tests/space/small_space.h"
 
 // Peak memory as the largest of small tables, against lowering every network.
 namespace nas::search {
@@ -91,7 +92,7 @@ TEST_P(OfSpace, NoSampledNetworkNeedsLessThanTheLeast) {
   std::printf("%s: at least %.0f bytes, %zu tables, %.2f s\n", GetParam().c_str(), (*peak)(*lowest),
               peak->terms().size(), took.count());
 }
-INSTANTIATE_TEST_SUITE_P(Builtin, OfSpace, testing::ValuesIn(builtin_space_names()), [](const auto& preset) {
+INSTANTIATE_TEST_SUITE_P(Builtin, OfSpace, testing::ValuesIn(every_space()), [](const auto& preset) {
   std::string name = preset.param;
   std::ranges::replace_if(
       name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');

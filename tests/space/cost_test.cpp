@@ -10,6 +10,7 @@
 #include "space/kernel.h"
 #include "space/memory.h"
 #include "space/search_space.h"
+#include "tests/space/small_space.h"
 
 namespace nas {
 namespace {
@@ -183,7 +184,7 @@ TEST(Cost, UsesTheBitsThatGenesChoose) {
 }
 
 TEST(KernelSignature, RoundTripsForEveryKernelOfEverySpace) {
-  for (const std::string& name : builtin_space_names()) {
+  for (const std::string& name : every_space()) {
     const SearchSpace space = *load_space(name);
     for (std::uint64_t i = 0; i < 10; ++i) {
       Rng rng(2, "signature", 0, i);

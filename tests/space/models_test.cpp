@@ -19,6 +19,7 @@
 #include "space/picture.h"
 #include "space/search_space.h"
 #include "tests/space/arena_rules.h"
+#include "tests/space/small_space.h"
 
 namespace nas {
 namespace {
@@ -165,7 +166,7 @@ TEST(Arena, OfEverySpacesNetworksIsSoundAndWithinFivePercentOfTheBound) {
                                  "plain,overlap=rows,depthwise=lines",
                                  "in-place,padding=copied,residual=fused"};
   double worst_of_all = 1;
-  for (const std::string& name : builtin_space_names()) {
+  for (const std::string& name : every_space()) {
     const SearchSpace space = space_named(name);
     for (std::uint64_t i = 0; i < 1000; ++i) {
       const std::string& model = kModels[i % std::size(kModels)];
@@ -196,7 +197,7 @@ TEST(Encoding, HasTheSizesOfOnceForAll) {
 }
 
 TEST(Encoding, HoldsEachActiveChoiceOnceAndNothingElse) {
-  for (const std::string& name : builtin_space_names()) {
+  for (const std::string& name : every_space()) {
     const SearchSpace space = space_named(name);
     const Encoding hot = *Encoding::make(space, EncodingForm::one_hot);
     const Encoding compact = *Encoding::make(space, EncodingForm::compact);

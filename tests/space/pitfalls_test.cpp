@@ -11,6 +11,7 @@
 #include "space/memory.h"
 #include "space/network_builder.h"
 #include "space/search_space.h"
+#include "tests/space/small_space.h"
 
 namespace nas {
 namespace {
@@ -122,7 +123,7 @@ Genotype noisy(const SearchSpace& space, const Genotype& g, Rng& rng) {
 }
 
 TEST(InactiveGenePitfall, NothingThatReadsAGenotypeSeesInactiveGenes) {
-  for (const std::string& name : builtin_space_names()) {
+  for (const std::string& name : every_space()) {
     const SearchSpace space = *load_space(name);
     const Encoding hot = *Encoding::make(space, EncodingForm::one_hot);
     const Encoding compact = *Encoding::make(space, EncodingForm::compact);
@@ -147,7 +148,7 @@ TEST(InactiveGenePitfall, NothingThatReadsAGenotypeSeesInactiveGenes) {
 }
 
 TEST(InactiveGenePitfall, ChildrenOfParentsOfDifferentDepthsAreValidAndCanonical) {
-  for (const std::string& name : builtin_space_names()) {
+  for (const std::string& name : every_space()) {
     const SearchSpace space = *load_space(name);
     for (std::uint64_t i = 0; i < 100; ++i) {
       Rng rng(2, "pitfall crossover", 0, i);

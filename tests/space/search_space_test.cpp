@@ -44,7 +44,7 @@ TEST(BuiltinSpaces, HaveTheCountsOfTheReference) {
 }
 
 TEST(BuiltinSpaces, LowerToValidNetworksAllOverTheSpace) {
-  for (const std::string& name : builtin_space_names()) {
+  for (const std::string& name : every_space()) {
     const SearchSpace space = space_of(name);
     for (std::uint64_t i = 0; i < 50; ++i) {
       Rng rng(1, "lower", 0, i);
@@ -56,7 +56,7 @@ TEST(BuiltinSpaces, LowerToValidNetworksAllOverTheSpace) {
 }
 
 TEST(BuiltinSpaces, RoundTripThroughTextAndJson) {
-  for (const std::string& name : builtin_space_names()) {
+  for (const std::string& name : every_space()) {
     const SearchSpace space = space_of(name);
     for (std::uint64_t i = 0; i < 20; ++i) {
       Rng rng(2, "text", 0, i);

@@ -1,6 +1,9 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "space/search_space.h"
 
 namespace nas {
@@ -15,6 +18,13 @@ inline constexpr const char* kSmallSpace = R"({
   ],
   "head": [{"kind": "pool"}]
 })";
+
+// Names and files of every space that is shipped, that with rank genes among them.
+inline std::vector<std::string> every_space() {
+  std::vector<std::string> names = builtin_space_names();
+  names.push_back(std::string(HWNAS_SOURCE_DIR) + "/examples/spaces/tiny-rank.json");
+  return names;
+}
 
 inline SearchSpace small_space() {
   auto space = parse_space(kSmallSpace, "small.json");

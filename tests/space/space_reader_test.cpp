@@ -133,8 +133,8 @@ std::string fuzzed_number(Rng& rng) {
 
 // Definitions of every family with any members: what is accepted lowers to valid networks, everywhere.
 TEST(SpaceReader, SurvivesThousandsOfDefinitionsMadeFromItsOwnWords) {
-  const char* const kNumbers[] = {"depth",  "depth",       "expand", "stride",
-                                  "kernel", "weight_bits", "layers", "width"};
+  const char* const kNumbers[] = {"depth",       "depth",  "expand", "stride", "kernel",
+                                  "weight_bits", "layers", "width",  "rank"};
   const char* const kWords[] = {
       "\"block\": \"basic\"",
       "\"block\": \"bottleneck\"",
@@ -148,6 +148,7 @@ TEST(SpaceReader, SurvivesThousandsOfDefinitionsMadeFromItsOwnWords) {
       "\"kernel\": [3, 5, 7]",
       "\"expand\": [0.5, 3]",
       "\"weight_bits\": [2, 8]",
+      "\"rank\": [0.3, 1]",
       "\"operations\": [{\"name\": \"a\", \"expand\": 3, \"groups\": 2}, {\"name\": \"b\", \"skip\": true}]"};
   const char* const kFamilies[] = {"staged", "staged", "staged", "staged", "staged", "resnet50d", "hat"};
   int accepted = 0;

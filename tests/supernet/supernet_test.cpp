@@ -1,5 +1,7 @@
 #include "supernet/supernet.h"
 
+#include <filesystem>
+
 #include "supernet/evaluate.h"
 #include "tests/network_count.h"
 #include "tests/supernet/test_support.h"
@@ -27,6 +29,8 @@ at::Tensor reference_logits(const TrainedNetwork& trained, const at::Tensor& ima
   return ReferenceNetwork{trained.network, weight, trained.batch_norm_epsilon, true}.forward(images.to(type));
 }
 
+constexpr const char* kTinyRank = HWNAS_SOURCE_DIR "/examples/spaces/tiny-rank.json";
+
 struct Case {
   const char* space;
   int resolution;
@@ -39,9 +43,9 @@ INSTANTIATE_TEST_SUITE_P(Spaces, EveryImageSpace,
                                          Case{"ofa-proxyless-w1.3", 32, 2}, Case{"ofa-resnet50d", 32, 1},
                                          Case{"mcunet", 48, 6}, Case{"proxylessnas", 32, 3},
                                          Case{"attentivenas", 32, 1}, Case{"fbnet", 32, 3},
-                                         Case{"autoformer-tiny", 32, 2}),
+                                         Case{"autoformer-tiny", 32, 2}, Case{kTinyRank, 16, 40}),
                          [](const auto& param) {
-                           std::string name = param.param.space;
+                           std::string name = std::filesystem::path(param.param.space).stem();
                            for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
                            return name;
                          });
