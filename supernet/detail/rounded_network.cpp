@@ -218,9 +218,11 @@ RoundedNetwork::RoundedNetwork(const FoldedNetwork& folded, const QuantizedNetwo
     if (!has_weights(d.ops[i])) continue;
     std::vector<float> steps(start.weights[i].scales.begin(), start.weights[i].scales.end());
     const at::Tensor unit_w = column(steps);
-    // In steps as they would be at 8 bits: a step of 4 bits is too long a stride for one learning rate.
-    const double top = largest_code(d.ops[i].weight_bits);
-    const at::Tensor stride = (unit_w * (top / largest_code(8))).view({-1, 1, 1, 1});
+    // Below 8 bits in steps as they would be at 4: in those of 8 bits few weights reach another code in a
+    // short training, and a step of 2 bits is too long a stride for one learning rate.
+    const std::int32_t bits = d.ops[i].weight_bits;
+    const double stride_top = largest_code(std::max(bits, 4));
+    const at::Tensor stride = (unit_w * (largest_code(bits) / stride_top)).view({-1, 1, 1, 1});
     const at::Tensor w = to_torch(d.ops[i], column(folded.weights[i].values)) / stride;
     weight_[i] = add(name + ".weight", w, stride);
     weight_step_[i] = add(name + ".step", at::zeros({channels_of(d.ops[i])}), unit_w);

@@ -20,8 +20,8 @@ at::Tensor round_to_steps(const at::Tensor& x, const at::Tensor& step, double lo
 // steps.
 //
 // Parameters are dimensionless, so that one learning rate suits all, whatever batch norm folding made of the
-// scales: weights in steps of their channel at the start, biases in steps of their operation's result, steps
-// as start * exp(parameter / 100). Zero points stay as they are.
+// scales: weights in steps of their channel at the start (of 2 bits in those of 4), biases in steps of their
+// operation's result, steps as start * exp(parameter / 100). Zero points stay as they are.
 class RoundedNetwork {
  public:
   RoundedNetwork(const FoldedNetwork& folded, const QuantizedNetwork& start);
