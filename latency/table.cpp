@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <unordered_map>
+#include <utility>
 
 #include "latency/measure/kernel_set.h"
 #include "space/learn/linear.h"
@@ -191,16 +192,27 @@ std::size_t LatencyTable::size() const { return impl_->entries.size(); }
 
 Result<KernelEstimate> LatencyTable::estimate(const Kernel& kernel) const {
   std::string key = signature(kernel);
-  if (const auto found = impl_->entries.find(key); found != impl_->entries.end()) return found->second;
-  const auto found = impl_->families.find(family(kernel));
+  const auto exact = impl_->entries.find(key);
+  if (exact != impl_->entries.end()) return exact->second;
+  // Integer kernels add a bias, of zeros where the layer has none: measured with or without, it is one
+  // kernel.
+  Kernel other = kernel;
+  const bool integer = precision_of(impl_->info.precision).weight_bits < 32;
+  if (integer) other.anchor.bias = !kernel.anchor.bias;
+  const auto same = impl_->entries.find(signature(other));
+  if (same != impl_->entries.end()) return same->second;
   const Sizes s = sizes(kernel);
-  if (found == impl_->families.end() || !found->second.fitted() || !found->second.spans(s))
-    return usage_error("the table of " + impl_->info.device + " (" + std::to_string(size()) +
-                           " kernels) does not cover this kernel, nor ones around it; profile it",
-                       key);
-  const double value = on_grain(found->second.guess(s, features(kernel))),
-               factor = std::exp(found->second.spread());
-  return KernelEstimate{std::move(key), {}, value, value / factor, value * factor, EntrySource::interpolated};
+  for (const Kernel* form : {&kernel, &std::as_const(other)}) {
+    const auto found = impl_->families.find(family(*form));
+    if (found == impl_->families.end() || !found->second.fitted() || !found->second.spans(s)) continue;
+    const double value = on_grain(found->second.guess(s, features(*form))),
+                 factor = std::exp(found->second.spread());
+    return KernelEstimate{std::move(key),           {}, value, value / factor, value * factor,
+                          EntrySource::interpolated};
+  }
+  return usage_error("the table of " + impl_->info.device + " (" + std::to_string(size()) +
+                         " kernels) does not cover this kernel, nor ones around it; profile it",
+                     key);
 }
 
 Result<TableEstimate> LatencyTable::estimate(const Network& network, const FusionRules& rules) const {

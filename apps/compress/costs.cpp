@@ -72,7 +72,10 @@ Result<latency::KernelEstimate> CompressCosts::by_kind(const Kernel& kernel) con
     NAS_TRY(models, latency::KernelModels::fit(own));
     known = kinds_->emplace(kind, std::move(models)).first;
   }
-  return known->second.estimate(kernel);
+  // As in the table: a bias that pruning or integer training adds makes no other kernel.
+  Kernel plain = kernel;
+  if (latency::precision_of(predictor_->session.info.precision).weight_bits < 32) plain.anchor.bias = false;
+  return known->second.estimate(plain);
 }
 
 Result<double> CompressCosts::latency(const Network& network) const {

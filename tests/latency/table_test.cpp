@@ -73,6 +73,32 @@ TEST(LatencyTable, SumsTheMeasuredKernelsOfANetworkToTheLastBit) {
   }
 }
 
+TEST(LatencyTable, TakesAnIntegerKernelWithABiasForTheOneWithoutAndNoOtherWay) {
+  Device d = device_with();
+  for (const bool integer : {true, false}) {
+    d.session.info.precision = integer ? "int8" : "fp32";
+    const auto table = LatencyTable::make(d.session);
+    ASSERT_TRUE(table);
+    std::size_t others = 0;
+    for (const Kernel& kernel : d.all) {
+      Kernel other = kernel;
+      other.anchor.bias = !kernel.anchor.bias;
+      const auto found = table->estimate(other), measured = table->estimate(kernel);
+      ASSERT_TRUE(measured);
+      if (signature(other) == signature(kernel)) continue;
+      ++others;
+      if (integer) {
+        ASSERT_TRUE(found) << signature(other);
+        EXPECT_EQ(found->value, measured->value);
+        EXPECT_EQ(found->source, EntrySource::measured);
+      } else {
+        EXPECT_FALSE(found && found->source == EntrySource::measured) << signature(other);
+      }
+    }
+    EXPECT_GT(others, 10U);
+  }
+}
+
 TEST(LatencyTable, InterpolatesKernelsInsideWhatWasMeasuredAndSaysSo) {
   const Device d = device_with(5);
   const auto table = LatencyTable::make(d.session);

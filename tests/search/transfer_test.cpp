@@ -32,17 +32,21 @@ double truth(const SearchSpace& space, const Genotype& g) {
   return a;
 }
 
-TEST(TransferSurrogate, NeedsFewerQuantisedNetworksThanAModelOfTheirOwn) {
-  const SearchSpace plain = space_with(""), bits = space_with(", \"weight_bits\": [4, 8]");
-  const auto networks = designed_sample(plain, 200, 1);
+auto float_surrogate(const SearchSpace& plain, std::size_t count, int epochs) {
+  const auto networks = designed_sample(plain, count, 1);
   std::vector<double> accuracy, work;
   for (const Genotype& g : networks) {
     accuracy.push_back(truth(plain, g));
     work.push_back(static_cast<double>(macs(plain.lower(g)).count()));
   }
   SurrogateOptions options;
-  options.epochs = 60;
-  const auto surrogate = fit_accuracy(plain, networks, accuracy, work, options);
+  options.epochs = epochs;
+  return fit_accuracy(plain, networks, accuracy, work, options);
+}
+
+TEST(TransferSurrogate, NeedsFewerQuantisedNetworksThanAModelOfTheirOwn) {
+  const SearchSpace plain = space_with(""), bits = space_with(", \"weight_bits\": [4, 8]");
+  const auto surrogate = float_surrogate(plain, 200, 60);
   ASSERT_TRUE(surrogate) << surrogate.error().message;
   const auto few = designed_sample(bits, 30, 2);
   std::vector<double> quantised;
@@ -65,15 +69,8 @@ TEST(TransferSurrogate, NeedsFewerQuantisedNetworksThanAModelOfTheirOwn) {
 
 TEST(TransferSurrogate, StaysNearTheFloatSurrogateWhereTheFewNetworksShowOnlyNoise) {
   const SearchSpace plain = space_with(""), bits = space_with(", \"weight_bits\": [4, 8]");
-  const auto networks = designed_sample(plain, 120, 1), few = designed_sample(bits, 30, 2);
-  std::vector<double> accuracy, work;
-  for (const Genotype& g : networks) {
-    accuracy.push_back(truth(plain, g));
-    work.push_back(static_cast<double>(macs(plain.lower(g)).count()));
-  }
-  SurrogateOptions options;
-  options.epochs = 30;
-  const auto surrogate = fit_accuracy(plain, networks, accuracy, work, options);
+  const auto few = designed_sample(bits, 30, 2);
+  const auto surrogate = float_surrogate(plain, 120, 30);
   ASSERT_TRUE(surrogate) << surrogate.error().message;
   // What the float surrogate says, and noise: nothing to learn from it.
   std::vector<Genotype> without_bits;

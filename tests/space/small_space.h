@@ -1,6 +1,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,20 @@ inline std::vector<std::string> every_space() {
   std::vector<std::string> names = builtin_space_names();
   names.push_back(std::string(HWNAS_SOURCE_DIR) + "/examples/spaces/tiny-rank.json");
   return names;
+}
+
+// Oracle of counts: every raw genotype, canonical.
+inline std::set<Genotype> by_brute_force(const SearchSpace& space) {
+  std::set<Genotype> raw;
+  Genotype g(space.genes().size());
+  while (true) {
+    raw.insert(space.canonical(g));
+    std::size_t i = g.size();
+    while (i > 0 && g[i - 1] + 1u == space.genes()[i - 1].choices.size()) g[--i] = 0;
+    if (i == 0) break;
+    ++g[i - 1];
+  }
+  return raw;
 }
 
 inline SearchSpace small_space() {

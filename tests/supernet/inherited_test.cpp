@@ -14,17 +14,6 @@ namespace {
 
 SearchSpace rank_space() { return space_of(HWNAS_SOURCE_DIR "/examples/spaces/tiny-rank.json", {16}); }
 
-BatchList random_list(int batches, int size, std::uint64_t seed) {
-  return {batches, [=](int resolution, std::int64_t index, Batch& out) {
-            Rng rng(seed, "list", static_cast<std::uint64_t>(index), static_cast<std::uint64_t>(resolution));
-            out.resolution = resolution;
-            out.pixels.resize(static_cast<std::size_t>(size * resolution * resolution * 3));
-            for (float& v : out.pixels) v = static_cast<float>(rng.normal());
-            out.labels.clear();
-            for (int i = 0; i < size; ++i) out.labels.push_back(static_cast<std::int64_t>(rng.below(10)));
-          }};
-}
-
 at::Tensor matrix_of(const NamedTensor& t) {
   return at::tensor(t.values).view({t.shape[0], t.shape[1]}).to(at::kDouble);
 }

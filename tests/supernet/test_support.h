@@ -29,6 +29,18 @@ inline Supernet shaken_supernet(const SearchSpace& space) {
   return *std::move(made);
 }
 
+// Batches of random images with labels that say nothing.
+inline BatchList random_list(int batches, int size, std::uint64_t seed) {
+  return {batches, [=](int resolution, std::int64_t index, Batch& out) {
+            Rng rng(seed, "list", static_cast<std::uint64_t>(index), static_cast<std::uint64_t>(resolution));
+            out.resolution = resolution;
+            out.pixels.resize(static_cast<std::size_t>(size * resolution * resolution * 3));
+            for (float& v : out.pixels) v = static_cast<float>(rng.normal());
+            out.labels.clear();
+            for (int i = 0; i < size; ++i) out.labels.push_back(static_cast<std::int64_t>(rng.below(10)));
+          }};
+}
+
 inline ReferenceSupernet reference_of(const Supernet& supernet, bool gradients) {
   ReferenceSupernet reference{{}, supernet.impl().weights.kernel_transform()};
   for (const Parameter& p : supernet.impl().weights.parameters())
